@@ -1,0 +1,44 @@
+/* text.h - objects as YAML and JSON, both ways, with file, line and field in errors
+ *
+ * One form for export, apply, list -o yaml|json:
+ *
+ *     version: 1
+ *     items:
+ *       - kind: address
+ *         instance: main
+ *         name: info@example.org
+ *         to: [user:alice, user:bob]
+ *
+ * Fields that are not set are not written; written and read back it is the same
+ * object.  Sizes and spans are written as people write them ("500M", "7d").
+ */
+#pragma once
+#include "model/object.h"
+
+#include <stdio.h>
+
+typedef enum TextForm { TEXT_YAML, TEXT_JSON } TextForm;
+
+enum { TEXT_FILE_MAX = 64 * 1024 * 1024, TEXT_DEPTH_MAX = 8 };
+
+/* Takes the object over.  place: "site.yaml:14", borrowed for the call. */
+typedef Error *TextItem(void *context, Object *object, const char *place);
+
+/* Reads a file (or "-" for stdin) item by item, YAML by events; JSON when its first character is '{'.
+ * Each object has been validated by itself.  INVALID: "site.yaml:14: address sales: '@' is missing", also for unknown
+ * and doubled keys (with the nearest name), a BOM, trailing garbage, a depth over TEXT_DEPTH_MAX, anchors and aliases, a
+ * file over TEXT_FILE_MAX.  Ends at the first error; what 'each' was given before is the caller's to undo. */
+CHECKED Error *text_read(const char *file, TextItem *each, void *context);
+
+/* Writes items one by one: begin, item..., end.  Streams: nothing is kept. */
+typedef struct TextWriter {
+    FILE *out;
+    TextForm form;
+    size_t n_items;
+} TextWriter;
+void text_write_begin(TextWriter *writer, FILE *out, TextForm form);
+void text_write_item(TextWriter *writer, const Object *object);
+void text_write_end(TextWriter *writer);
+
+/* One object's lines as diff prints them, each behind 'prefix': "  to: user:alice". */
+void text_write_diff(FILE *out, const Object *before, const Object *after);
