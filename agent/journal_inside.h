@@ -1,0 +1,64 @@
+/* journal_inside.h - the Journal for its own files: journal.c (objects, deltas), journal_view.c (reading them),
+ * journal_log.c (tasks, happenings) */
+#pragma once
+#include "db.h"
+#include "journal.h"
+
+enum { JOURNAL_WAITING_MAX = 100 }; /* happenings that wait for a disk */
+
+typedef struct Waiting {
+    uint64_t number, time_s;
+    Mail__FactState severity;
+    char *what, *text;
+} Waiting;
+
+/* The row of table 'state'. */
+typedef struct JournalState {
+    Wanted wanted;
+    bool touch_all;         /* everything may have changed */
+    uint64_t touched_since; /* 'touched' knows what changed after this revision */
+    ConfigKnown config;
+} JournalState;
+
+typedef struct Statements { /* all prepared at open: a missing table is found there */
+    sqlite3_stmt *get, *put, *add, *remove, *touch, *of_kind, *of_instance, *local, *wipe_objects, *wipe_touched;
+    sqlite3_stmt *remove_instance, *touched, *save, *all;
+    sqlite3_stmt *happened, *happenings, *trim_happenings;
+    sqlite3_stmt *task, *tasks, *task_begin, *task_end, *task_seen, *trim_tasks;
+} Statements;
+
+struct Journal {
+    char *path;
+    sqlite3 *db;
+    Statements sql;
+    JournalState saved, now; /* as committed; with what is to be written next */
+    bool dirty;              /* 'now' waits for journal_run */
+    bool receiving, snapshot;
+    Wanted expected; /* where the delta under way leads; its sum grows in now.wanted.digest */
+    bool settled;    /* the tables stand at saved.wanted */
+    size_t n_touched;
+    bool damaged;
+    char *damage; /* words */
+    unsigned life;
+    const char *instance; /* of the view */
+    uint64_t newest_happening;
+    Waiting waiting[JOURNAL_WAITING_MAX];
+    size_t n_waiting;
+};
+
+/* Every error of the database passes here on its way out: damage is remembered. */
+Error *journal_failed(Journal *journal, Error *err);
+
+/* Binds kind, instance and name as columns 1 to 3. */
+void journal_bind(sqlite3_stmt *stmt, const ObjectRef *ref);
+
+/* Calls 'each' with the bytes of every row; kind 0 and NULLs are not bound. */
+CHECKED Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, const char *first, const char *second,
+                            Error *(*each)(void *context, const void *bytes, size_t size), void *context);
+
+/* For journal_rows: adds the digest of each to the Digest in 'context'. */
+CHECKED Error *journal_sum(void *context, const void *bytes, size_t size);
+
+CHECKED Error *journal_log_prepare(Journal *journal);
+void journal_log_done(Journal *journal);
+CHECKED Error *journal_log_flush(Journal *journal); /* happenings that waited */

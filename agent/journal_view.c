@@ -1,0 +1,183 @@
+/* What the tables and mail-engine are shown of node.db. */
+#include "journal_inside.h"
+
+#include "base/alloc.h"
+#include "model/meta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+Error *journal_touched(Journal *journal, uint64_t applied, bool *ret_all,
+                       Error *(*each)(void *context, const ObjectRef *ref), void *context)
+{
+    const JournalState *state = &journal->saved;
+    sqlite3_stmt *get = journal->sql.touched;
+    bool row = false;
+
+    *ret_all =
+        journal->settled ? applied != state->wanted.revision : state->touch_all || applied < state->touched_since;
+    if (*ret_all || journal->settled)
+        return NULL;
+    Error *err = db_row(get, &row);
+    while (!err && row) {
+        ObjectRef ref = {
+            .kind = (Kind)sqlite3_column_int(get, 0),
+            .instance = (const char *)sqlite3_column_text(get, 1),
+            .name = (const char *)sqlite3_column_text(get, 2),
+        };
+        err = each(context, &ref);
+        if (!err)
+            err = db_row(get, &row);
+    }
+    sqlite3_reset(get);
+    return journal_failed(journal, err);
+}
+
+typedef struct ObjectEach {
+    Error *(*each)(void *context, const Object *object);
+    void *context;
+} ObjectEach;
+
+static Error *unpacked(void *context, const void *bytes, size_t size)
+{
+    const ObjectEach *to = context;
+    DEFER(object_free) Object *object = NULL;
+
+    Error *err = object_unpack(bytes, size, &object);
+    return err ? err : to->each(to->context, object);
+}
+
+static Error *view_get(void *self, const ObjectRef *ref, Object **ret_object)
+{
+    Journal *journal = self;
+    sqlite3_stmt *get = journal->sql.get;
+    Object *object = NULL;
+    bool row = false;
+
+    journal_bind(get, ref);
+    Error *err = db_row(get, &row);
+    if (!err && row)
+        err = object_unpack(sqlite3_column_blob(get, 0), (size_t)sqlite3_column_bytes(get, 0), &object);
+    sqlite3_reset(get);
+    if (!err)
+        *ret_object = object;
+    return journal_failed(journal, err);
+}
+
+static Error *view_one(Journal *journal, const ObjectRef *ref, ObjectEach *to)
+{
+    DEFER(object_free) Object *object = NULL;
+
+    Error *err = view_get(journal, ref, &object);
+    return err || !object ? err : to->each(to->context, object);
+}
+
+typedef struct NamedEach {
+    ObjectEach to;
+    const char *name;
+} NamedEach;
+
+static Error *named(void *context, const Object *object)
+{
+    NamedEach *filter = context;
+    ObjectRef ref = object_ref(object);
+
+    return strcmp(ref.name ? ref.name : "", filter->name) == 0 ? filter->to.each(filter->to.context, object) : NULL;
+}
+
+static Error *view_each(void *self, Kind kind, const char *instance, const char *name,
+                        Error *(*each)(void *context, const Object *object), void *context)
+{
+    Journal *journal = self;
+    ObjectEach to = {each, context};
+    NamedEach filter = {to, name};
+    Error *err = NULL;
+
+    if (name && (instance || !kind_info(kind)->meta->in_instance))
+        return view_one(journal, &(ObjectRef){kind, instance, name}, &to);
+    if (name)
+        to = (ObjectEach){named, &filter};
+    if (instance)
+        err = journal_rows(journal, journal->sql.of_instance, kind, instance, NULL, unpacked, &to);
+    else
+        err = journal_rows(journal, journal->sql.of_kind, kind, NULL, NULL, unpacked, &to);
+    return journal_failed(journal, err);
+}
+
+static Error *view_each_local(void *self, const char *local, Error *(*each)(void *context, const Object *object),
+                              void *context)
+{
+    Journal *journal = self;
+    ObjectEach to = {each, context};
+
+    if (!journal->instance)
+        return NULL;
+    return journal_failed(journal,
+                          journal_rows(journal, journal->sql.local, 0, local, journal->instance, unpacked, &to));
+}
+
+TablesView journal_view(Journal *journal, const char *instance)
+{
+    journal->instance = instance;
+    return (TablesView){
+        .self = journal,
+        .instance = instance,
+        .objects = {.self = journal, .get = view_get, .each = view_each},
+        .each_local = view_each_local,
+    };
+}
+
+typedef struct PlacedHere {
+    const char *node;
+    char *instance;
+} PlacedHere;
+
+static Error *placed_here(void *context, const Object *object)
+{
+    PlacedHere *search = context;
+
+    if (!search->instance && object->instance->node && strcmp(object->instance->node, search->node) == 0)
+        search->instance = xstrdup(object->name ? object->name : "");
+    return NULL;
+}
+
+Error *journal_instance(Journal *journal, const char *node, char **ret_instance)
+{
+    PlacedHere search = {.node = node};
+
+    Error *err = view_each(journal, MAIL__OBJECT__BODY_INSTANCE, NULL, NULL, placed_here, &search);
+    if (err) {
+        free(search.instance);
+        return err;
+    }
+    *ret_instance = search.instance;
+    return NULL;
+}
+
+typedef struct ConfigEach {
+    Error *(*each)(void *context, const void *bytes, size_t size);
+    void *context;
+    Digest sum;
+} ConfigEach;
+
+static Error *config_one(void *context, const void *bytes, size_t size)
+{
+    ConfigEach *to = context;
+
+    Error *err = journal_sum(&to->sum, bytes, size);
+    return err || !to->each ? err : to->each(to->context, bytes, size);
+}
+
+Error *journal_config_each(Journal *journal, Error *(*each)(void *context, const void *bytes, size_t size),
+                           void *context, Digest *ret_digest)
+{
+    ConfigEach to = {.each = each, .context = context};
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < n_kinds; i++)
+        if (kind_info(kinds[i])->meta->class_ == MAIL__CLASS__CONFIG)
+            err = journal_rows(journal, journal->sql.of_kind, kinds[i], NULL, NULL, config_one, &to);
+    if (!err)
+        *ret_digest = to.sum;
+    return journal_failed(journal, err);
+}
