@@ -180,3 +180,19 @@ def pytest_terminal_summary(terminalreporter, config):
         count = {k: len(terminalreporter.stats.get(k, [])) for k in ("passed", "failed", "error", "skipped")}
         with open(path, "w") as f:
             f.write(f"{count['passed']} {count['failed'] + count['error']} {count['skipped']}\n")
+
+
+@pytest.fixture(scope="module")
+def shared_cluster():
+    c = clusters.Cluster(nodes=2).site()
+    clusters.live.remove(c)  # lives longer than one test
+    yield c
+    clusters.live.append(c)
+    c.close()
+
+
+@pytest.fixture
+def site_shared(shared_cluster, request):
+    """A site with mx1 and mx2 that the tests of one file use one after the other: for inputs that must change nothing."""
+    yield shared_cluster
+    assert shared_cluster.controller.running(), shared_cluster.tails()
