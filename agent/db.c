@@ -2,7 +2,9 @@
 
 #include "base/alloc.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 Error *db_error(sqlite3 *db, const char *doing)
 {
@@ -26,7 +28,11 @@ Error *db_open(const char *path, sqlite3 **ret_db)
 {
     DEFER(db_close) sqlite3 *db = NULL;
 
-    /* The umask keeps the others out; node.db lies in a folder of 0700 besides. */
+    /* Made before SQLite does it with 0644; -wal and -shm take its mode. */
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return error_in(error_system("open"), "%s", path);
+    close(fd);
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL) !=
         SQLITE_OK)
         return error_in(db_error(db, "open"), "%s", path);

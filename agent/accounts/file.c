@@ -181,7 +181,7 @@ static Error *set_parse(AccountSet *set, Buf *text)
     static const char *const known[] = {"users", "groups", NULL};
     json_error_t where;
 
-    set->root = json_loadb((const char *)text->data, text->size, JSON_REJECT_DUPLICATES, &where);
+    set->root = json_loadb(buf_text(text), text->size, JSON_REJECT_DUPLICATES, &where);
     if (!set->root)
         return error_new(ERROR_INVALID, "line %d: %s", where.line, where.text);
     Error *err = keys_check(set->root, known);
