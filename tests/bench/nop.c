@@ -1,0 +1,5 @@
+/* nop: what starting any program costs. */
+int main(void)
+{
+    return 0;
+}
