@@ -1,5 +1,7 @@
 #include "apply.h"
 
+#include "refresh.h"
+
 #include "base/alloc.h"
 #include "base/crash.h"
 #include "base/log.h"
@@ -16,8 +18,7 @@ enum {
     REFRESH_WAIT_MS = 60000,
     RETRY_FIRST_MS = 500,
     RETRY_LAST_MS = 5000,
-    OBSERVE_MS = 5000,  /* how often the tables are read back */
-    REFRESH_MAX = 1000, /* users by name; beyond that, all of them */
+    OBSERVE_MS = 5000, /* how often the tables are read back */
 };
 
 /* What mail-engine was asked last, and what its answer means. */
@@ -47,10 +48,9 @@ struct Apply {
     unsigned prepared_life;
     unsigned refused_life; /* life of mail-engine that refused what stands refused: another is asked again */
     Envelope *question;    /* the controller's Prepare that is being answered */
+    uint64_t question_session;
 
-    char **refresh; /* users whose sessions do not know their new rows yet */
-    size_t n_refresh, refresh_asked;
-    bool refresh_all; /* it is not known whose: after a start, or too many */
+    Refresh refresh;
 
     Told told, told_refused;
     Msec began_at; /* when the change under way was first seen; 0: none */
@@ -96,7 +96,7 @@ Error *apply_new(const ApplyParts *parts, Apply **ret_apply)
 
     apply->with = *parts;
     apply->retry_ms = RETRY_FIRST_MS;
-    apply->refresh_all = true; /* a crash between commit and refresh leaves no trace: ask once */
+    apply->refresh.all = true; /* a crash between commit and refresh leaves no trace: ask once */
     Error *err = open_tables(apply);
     if (err)
         return err;
@@ -105,21 +105,13 @@ Error *apply_new(const ApplyParts *parts, Apply **ret_apply)
     return NULL;
 }
 
-static void refresh_clear(Apply *apply)
-{
-    while (apply->n_refresh)
-        free(apply->refresh[--apply->n_refresh]);
-    apply->refresh_all = false;
-}
-
 void apply_free(Apply **apply)
 {
     if (!*apply)
         return;
     tables_free(&(*apply)->tables);
     envelope_free(&(*apply)->question);
-    refresh_clear(*apply);
-    free((*apply)->refresh);
+    refresh_done(&(*apply)->refresh);
     free((*apply)->instance);
     free((*apply)->failed);
     free(*apply);
@@ -317,17 +309,18 @@ static bool refreshed(Apply *apply, Msec now)
 {
     Envelope request = MAIL__ENVELOPE__INIT;
     Mail__EngineRefresh body = MAIL__ENGINE_REFRESH__INIT;
+    Refresh *refresh = &apply->refresh;
 
-    if (!apply->n_refresh && !apply->refresh_all)
+    if (!refresh_due(refresh))
         return true;
     if (engine_view(apply->with.engine).link != ENGINE_THERE)
-        return !apply->n_refresh; /* asked for all only as a precaution: waits for mail-engine, nobody waits for it */
-    body.n_users = apply->refresh_all ? 0 : apply->n_refresh;
-    body.users = apply->refresh;
+        return !refresh->n; /* asked for all only as a precaution: waits for mail-engine, nobody waits for it */
+    body.n_users = refresh->all ? 0 : refresh->n;
+    body.users = refresh->users;
     request.body_case = MAIL__ENVELOPE__BODY_ENGINE_REFRESH;
     request.engine_refresh = &body;
     if (ask(apply, ASKED_REFRESH, &request, now, REFRESH_WAIT_MS))
-        apply->refresh_asked = apply->n_refresh;
+        refresh->asked = refresh->n;
     return false;
 }
 
@@ -362,22 +355,13 @@ static void question_answered(Apply *apply, Error **err)
 
     reply.body_case = MAIL__ENVELOPE__BODY_PREPARED;
     reply.prepared = &prepared;
-    if (*err)
+    if (link_session(apply->with.link) != apply->question_session)
+        error_free(err); /* nobody waits for it any more */
+    else if (*err)
         link_answer_error(apply->with.link, apply->question->id, err);
     else
         link_answer(apply->with.link, apply->question->id, &reply);
     envelope_free(&apply->question);
-}
-
-static void users_refreshed(Apply *apply)
-{
-    size_t left = apply->n_refresh - apply->refresh_asked;
-
-    for (size_t i = 0; i < apply->refresh_asked; i++)
-        free(apply->refresh[i]);
-    memmove(apply->refresh, apply->refresh + apply->refresh_asked, left * sizeof *apply->refresh);
-    apply->n_refresh = left;
-    apply->refresh_all = false;
 }
 
 static void engine_did(Apply *apply, Asked asked, Msec now)
@@ -396,7 +380,7 @@ static void engine_did(Apply *apply, Asked asked, Msec now)
         break;
     case ASKED_REFRESH:
         CRASH_POINT("agent.users.refreshed");
-        users_refreshed(apply);
+        refresh_happened(&apply->refresh);
         break;
     case ASKED_QUESTION:
         question_answered(apply, &none);
@@ -481,6 +465,7 @@ static void take_question(Apply *apply, Msec now)
     apply->question = link_take(apply->with.link, MAIL__ENVELOPE__BODY_PREPARE);
     if (!apply->question)
         return;
+    apply->question_session = link_session(apply->with.link);
     const Mail__Prepare *body = apply->question->prepare;
     if (engine.link == ENGINE_THERE && ask_prepare(apply, ASKED_QUESTION, body->objects, body->n_objects, 0, now))
         return;
@@ -551,22 +536,6 @@ static Error *touch_one(void *context, const ObjectRef *ref)
     return tables_touch(context, ref);
 }
 
-static void remember_users(Apply *apply)
-{
-    size_t n = 0;
-    const char *const *users = tables_changed_users(apply->tables, &n);
-
-    if (apply->n_refresh + n > REFRESH_MAX) {
-        refresh_clear(apply);
-        apply->refresh_all = true;
-        return;
-    }
-    if (n)
-        apply->refresh = xrealloc(apply->refresh, (apply->n_refresh + n) * sizeof *apply->refresh);
-    for (size_t i = 0; i < n; i++)
-        apply->refresh[apply->n_refresh++] = xstrdup(users[i]);
-}
-
 static Error *write_tables(Apply *apply, bool *ret_all)
 {
     const Wanted *wanted = journal_wanted(apply->with.journal);
@@ -601,6 +570,8 @@ static Error *write_maps(Apply *apply)
 static Error *commit(Apply *apply, Msec now)
 {
     Wanted wanted = *journal_wanted(apply->with.journal);
+    const char *const *users = NULL;
+    size_t n_users = 0;
     bool all = false;
 
     Error *err = write_maps(apply);
@@ -616,7 +587,8 @@ static Error *commit(Apply *apply, Msec now)
     }
     CRASH_POINT("agent.tables.committed");
     accounts_written(apply->with.accounts);
-    remember_users(apply);
+    users = tables_changed_users(apply->tables, &n_users);
+    refresh_add(&apply->refresh, users, n_users);
     err = observe(apply, now);
     if (err)
         return err;
@@ -654,7 +626,7 @@ static Error *audit_tables(Apply *apply, const Found *to)
     if (!n)
         return NULL;
     DEFER(xfree) char *text = xasprintf("%zu rows differed, the first: %s", n, example ? example : "-");
-    apply->refresh_all = true; /* whose rows they were is not told */
+    apply->refresh.all = true; /* whose rows they were is not told */
     journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "drift mended", "mail.db: %s", text);
     tell_found(to, "mail.db", text);
     return NULL;

@@ -45,7 +45,27 @@ Error *journal_failed(Journal *journal, Error *err)
         journal->damaged = true;
         journal->damage = xstrdup(err->what);
     }
+    if (err && err->code == ERROR_SYSTEM) {
+        free(journal->trouble);
+        journal->trouble = xstrdup(err->what);
+    }
     return err;
+}
+
+void journal_wrote(Journal *journal)
+{
+    free(journal->trouble);
+    journal->trouble = NULL;
+}
+
+const char *journal_trouble(const Journal *journal)
+{
+    return journal->trouble;
+}
+
+bool journal_drifted(const Journal *journal)
+{
+    return journal->drifted;
 }
 
 /* ---- opening ---- */
@@ -196,7 +216,7 @@ static Error *database_open(Journal *journal)
         return err;
     journal->dirty = false;
     journal->settled = false;
-    journal->damaged = false;
+    journal->damaged = journal->drifted = false;
     free(journal->damage);
     journal->damage = NULL;
     journal->life++;
@@ -273,6 +293,7 @@ void journal_free(Journal **journal)
     journal_log_done(*journal);
     free((*journal)->path);
     free((*journal)->damage);
+    free((*journal)->trouble);
     free(*journal);
     *journal = NULL;
 }
@@ -339,6 +360,7 @@ static Error *state_flush(Journal *journal)
     CRASH_POINT("agent.state.committed");
     journal->saved = journal->now;
     journal->settled = journal->dirty = false;
+    journal_wrote(journal);
     return NULL;
 }
 
@@ -635,8 +657,9 @@ static Error *head_check(Journal *journal, const Mail__Delta *first, uint64_t ap
         return error_new(ERROR_DENIED, "snapshot of revision %" PRIu64 " is older than ours, %" PRIu64,
                          first->to_revision, least);
     /* The same revision and chain with another digest: ours had drifted, and our Hello said so. */
-    if (ours->revision && !(first->to_revision == ours->revision && digest_equal(&ret_to->chain, &ours->chain) &&
-                            !digest_equal(&ret_to->digest, &ours->digest)))
+    if (ours->revision && !journal->drifted &&
+        !(first->to_revision == ours->revision && digest_equal(&ret_to->chain, &ours->chain) &&
+          !digest_equal(&ret_to->digest, &ours->digest)))
         return error_new(ERROR_DENIED, "snapshot of revision %" PRIu64 " that we did not ask for; we stand at %" PRIu64,
                          first->to_revision, ours->revision);
     return NULL;
@@ -688,9 +711,11 @@ Error *journal_delta_end(Journal *journal)
     JournalState *now = &journal->now;
 
     assert(journal->receiving);
-    if (!digest_equal(&now->wanted.digest, &journal->expected.digest))
+    if (!digest_equal(&now->wanted.digest, &journal->expected.digest)) {
+        journal->drifted = true;
         return error_new(ERROR_CONFLICT, "what came does not add up to the digest of revision %" PRIu64,
                          journal->expected.revision);
+    }
     now->wanted = journal->expected;
     Error *err = state_write(journal, now);
     if (!err) {
@@ -702,8 +727,11 @@ Error *journal_delta_end(Journal *journal)
     CRASH_POINT("agent.wanted.committed");
     journal->saved = *now;
     journal->receiving = journal->settled = journal->dirty = false;
-    if (journal->snapshot)
-        malloc_trim(0); /* parts came and went by the hundred */
+    journal_wrote(journal);
+    if (!journal->snapshot)
+        return NULL;
+    journal->drifted = false;
+    malloc_trim(0); /* parts came and went by the hundred */
     return NULL;
 }
 

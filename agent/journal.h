@@ -38,6 +38,8 @@ void journal_free(Journal **journal);
 CHECKED Error *journal_run(Journal *journal);
 unsigned journal_life(const Journal *journal); /* rises when it was begun anew */
 
+const char *journal_trouble(const Journal *journal); /* "write: disk full"; NULL: the last write went well */
+
 const Wanted *journal_wanted(const Journal *journal); /* committed */
 
 /* Recomputes the sum over the objects from their bytes; what differs counts as damage (journal_run begins anew). */
@@ -51,8 +53,10 @@ CHECKED Error *journal_audit(Journal *journal);
 CHECKED Error *journal_delta_begin(Journal *journal, const Mail__Delta *first, uint64_t applied);
 /* Drops, removals and objects of one part.  UNSUPPORTED, INVALID: names the object. */
 CHECKED Error *journal_delta_part(Journal *journal, const Mail__Delta *part);
-/* Commits.  CONFLICT: what came does not add up to the digest that was said. */
+/* Commits.  CONFLICT: what came does not add up to the digest that was said: one of us has drifted, and a snapshot is
+ * asked for and accepted. */
 CHECKED Error *journal_delta_end(Journal *journal);
+bool journal_drifted(const Journal *journal); /* Hello shall ask for everything */
 void journal_delta_abandon(Journal *journal); /* also after any error above */
 bool journal_receiving(const Journal *journal);
 

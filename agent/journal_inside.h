@@ -37,8 +37,9 @@ struct Journal {
     Wanted expected; /* where the delta under way leads; its sum grows in now.wanted.digest */
     bool settled;    /* the tables stand at saved.wanted */
     size_t n_touched;
-    bool damaged;
-    char *damage; /* words */
+    bool damaged, drifted;
+    char *damage;  /* words */
+    char *trouble; /* why it could not be written last; NULL: it could */
     unsigned life;
     const char *instance; /* of the view */
     uint64_t newest_happening;
@@ -46,8 +47,9 @@ struct Journal {
     size_t n_waiting;
 };
 
-/* Every error of the database passes here on its way out: damage is remembered. */
+/* Every error of the database passes here on its way out: damage and trouble are remembered. */
 Error *journal_failed(Journal *journal, Error *err);
+void journal_wrote(Journal *journal); /* no trouble any more */
 
 /* Binds kind, instance and name as columns 1 to 3. */
 void journal_bind(sqlite3_stmt *stmt, const ObjectRef *ref);

@@ -114,6 +114,8 @@ Error *journal_log_flush(Journal *journal)
         sqlite3_bind_int(trim, 1, JOURNAL_HAPPENINGS);
         err = db_run(trim);
     }
+    if (!err)
+        journal_wrote(journal);
     return journal_failed(journal, err);
 }
 
@@ -185,8 +187,10 @@ Error *journal_task_begin(Journal *journal, const char *id, const Digest *conten
         sqlite3_bind_int(trim, 1, JOURNAL_TASKS);
         err = db_run(trim);
     }
-    if (!err)
+    if (!err) {
         CRASH_POINT("agent.task.begun");
+        journal_wrote(journal);
+    }
     return journal_failed(journal, error_in(err, "task %s", id));
 }
 
@@ -201,8 +205,10 @@ Error *journal_task_end(Journal *journal, const Mail__TaskResult *result)
     sqlite3_bind_blob(put, 1, bytes, (int)size, SQLITE_STATIC);
     db_bind_text(put, 2, result->task_id);
     Error *err = db_run(put);
-    if (!err)
+    if (!err) {
         CRASH_POINT("agent.task.ended");
+        journal_wrote(journal);
+    }
     return journal_failed(journal, error_in(err, "task %s", result->task_id));
 }
 

@@ -214,6 +214,8 @@ static void say_hello(Link *link, Msec now)
         return;
     }
     Wanted ours = *journal_wanted(link->journal);
+    if (journal_drifted(link->journal))
+        ours = (Wanted){0}; /* a delta did not add up: everything, please */
     hello.has_schema = hello.has_revision = hello.has_applied_revision = true;
     hello.schema = OBJECT_SCHEMA;
     hello.release = (char *)MAILNODE_RELEASE;

@@ -221,10 +221,9 @@ static void journal_mind(Agent *agent, Msec now)
         log_error("node.db not written, trying again", kv("why", err->what));
     free(agent->complained);
     agent->complained = err ? xstrdup(err->what) : NULL;
-    if (err)
-        report_fact(agent->report, "node.db", MAIL__FACT_STATE__BAD, now, "%s", err->what);
-    else
-        report_fact(agent->report, "node.db", MAIL__FACT_STATE__GOOD, now, "%s", "written");
+    const char *trouble = err ? err->what : journal_trouble(agent->journal);
+    report_fact(agent->report, "node.db", trouble ? MAIL__FACT_STATE__BAD : MAIL__FACT_STATE__GOOD, now, "%s",
+                trouble ? trouble : "written");
     error_free(&err);
 }
 

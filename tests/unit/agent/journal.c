@@ -340,6 +340,17 @@ static void what_does_not_add_up_is_undone(void **state)
     sum = before;
     assert_wanted(1);
     assert_int_equal(journal_count(journal), 6);
+
+    /* One of us has drifted: a snapshot is asked for, and taken. */
+    assert_true(journal_drifted(journal));
+    DEFER(part_done) Part all;
+    part_init(&all);
+    memset(&sum, 0, sizeof sum);
+    add(&all, MAIL__OBJECT__BODY_NODE, NULL, "mx1", "");
+    head(&all, true);
+    arrives(&all);
+    assert_false(journal_drifted(journal));
+    assert_wanted(3);
 }
 
 static void unknown_and_broken_objects(void **state)

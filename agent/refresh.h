@@ -1,0 +1,18 @@
+/* refresh.h - users whose sessions do not know their new rows yet */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { REFRESH_MAX = 1000 }; /* users by name; beyond that, all of them */
+
+typedef struct Refresh {
+    char **users;
+    size_t n, asked; /* asked: the first ones, that are being refreshed */
+    bool all;        /* it is not known whose: after a start, or too many */
+} Refresh;
+
+void refresh_done(Refresh *refresh);
+void refresh_add(Refresh *refresh, const char *const *users, size_t n);
+bool refresh_due(const Refresh *refresh);
+/* What was asked for has happened; what was added meanwhile stays. */
+void refresh_happened(Refresh *refresh);
