@@ -58,7 +58,14 @@ def pytest_collection_modifyitems(config, items):
 
 # ---- C programs: every cmocka_unit_test of tests/unit/**.c, every fuzzer's corpus
 
-UNIT = re.compile(r"cmocka_unit_test(?:_\w+)?\(\s*(\w+)")
+UNIT_MACRO = re.compile(r"^#define (\w+)\(.*cmocka_unit_test.*$", re.M)
+
+
+def unit_tests(source):
+    """Names of the tests that a C file lists, by cmocka's own macros or by one of its own over them."""
+    macros = "|".join(["cmocka_unit_test\\w*", *UNIT_MACRO.findall(source)])
+    listed = re.findall(rf"\b(?:{macros})\(\s*(\w+)", UNIT_MACRO.sub("", source))
+    return list(dict.fromkeys(listed))
 
 
 def pytest_collect_file(parent, file_path):
@@ -73,7 +80,7 @@ def pytest_collect_file(parent, file_path):
 
 class UnitFile(pytest.File):
     def collect(self):
-        for name in dict.fromkeys(UNIT.findall(self.path.read_text())):
+        for name in unit_tests(self.path.read_text()):
             yield UnitTest.from_parent(self, name=name)
 
     def program(self):

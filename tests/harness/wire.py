@@ -229,3 +229,65 @@ class CurvePeer:
 def fresh_keys():
     public, secret = zmq.curve_keypair()
     return public.decode(), secret.decode()
+
+
+class FakeController:
+    """A ROUTER that a node takes for its controller, and that says whatever a test wants."""
+
+    def __init__(self, address):
+        self.public, self.secret = fresh_keys()
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.curve_server = True
+        self.socket.curve_secretkey = self.secret.encode()
+        self.endpoint = f"tcp://{address}:6464"
+        self.socket.bind(self.endpoint)
+        self.route, self._next = None, 1
+
+    def receive(self, timeout=5):
+        """The next envelope of the node; None when there is none in time.  The newest connection counts."""
+        if not self.socket.poll(int(timeout * 1000)):
+            return None
+        route, *frames = self.socket.recv_multipart()
+        if not frames[-1]:
+            return self.receive(timeout)
+        self.route = route
+        return Envelope.FromString(frames[-1])
+
+    def expect(self, name, timeout=10):
+        end = time.monotonic() + timeout
+        seen = []
+        while time.monotonic() < end:
+            said = self.receive(max(0.01, end - time.monotonic()))
+            if said is not None:
+                seen.append(said.WhichOneof("body"))
+                if seen[-1] == name:
+                    return said
+        raise AssertionError(f"no {name} within {timeout} s, only {seen}")
+
+    def send(self, envelope):
+        if not envelope.HasField("id"):
+            envelope.id = self._next
+            self._next += 1
+        self.raw(packed(envelope))
+        return envelope.id
+
+    def raw(self, *frames):
+        self.socket.send_multipart([self.route, *frames])
+
+    def identity(self, node):
+        """What 'mail-agent join' would have written."""
+        public, secret = fresh_keys()
+        return {"secret_key": secret, "public_key": public, "node": node, "controller_key": self.public,
+                "endpoints": [self.endpoint]}
+
+    def close(self):
+        self.socket.close(0)
+        self.context.term()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
