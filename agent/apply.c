@@ -473,7 +473,7 @@ static void take_question(Apply *apply, Msec now)
     question_answered(apply, &err);
 }
 
-static void tell_applied(Apply *apply, ConfigStatus config, Msec now)
+static void tell_applied(Apply *apply, ConfigStatus config)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
     Mail__Applied body = MAIL__APPLIED__INIT;
@@ -483,7 +483,7 @@ static void tell_applied(Apply *apply, ConfigStatus config, Msec now)
     if (config == CONFIG_SAME)
         note_in_force(apply);
     if (apply->began_at) {
-        apply->took_ms = now - apply->began_at;
+        apply->took_ms = clock_ms() - apply->began_at;
         apply->began_at = 0;
         log_info("revision applied", kv("revision", apply->applied), kv("rows", tables_rows(apply->tables)),
                  kv("took_ms", apply->took_ms));
@@ -722,7 +722,7 @@ static bool step(Apply *apply, Msec now)
     Error *err = NULL;
 
     if (tables == TABLES_BEHIND && !apply->began_at)
-        apply->began_at = now;
+        apply->began_at = clock_ms();
     switch (apply_next(config, tables)) {
     case APPLY_PREPARE:
         if (engine_free_for(apply->with.engine))
@@ -742,9 +742,10 @@ static bool step(Apply *apply, Msec now)
             succeeded(apply);
         return !err;
     case APPLY_TELL:
+        journal_settled(apply->with.journal); /* known again after a restart */
         if (refreshed(apply, now)) {
             succeeded(apply);
-            tell_applied(apply, config, clock_ms());
+            tell_applied(apply, config);
         }
         return false;
     case APPLY_TELL_REFUSED:
