@@ -59,7 +59,8 @@ struct Apply {
     Msec retry_at, retry_ms;
     char *failed; /* why it is being tried again; NULL: it is not */
     bool maps_written;
-    Msec audit_at; /* 0: at once */
+    bool rebuilt_told; /* that the tables were lost */
+    Msec audit_at;     /* 0: at once */
 };
 
 /* Reads what is committed, over the tables' own second connection. */
@@ -83,6 +84,7 @@ static Error *open_tables(Apply *apply)
     if (err)
         return error_in(err, "mail.db");
     if (rebuilt) {
+        apply->rebuilt_told = true;
         journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "mail.db rebuilt",
                          "it did not read back; its rows are computed anew");
         accounts_again(apply->with.accounts);
@@ -563,8 +565,20 @@ static Error *write_maps(Apply *apply)
     apply->maps_written = true;
     if (n && apply->applied)
         journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "map file restored",
-                         "%zu were missing or had changed", n);
+                         "%zu written again: missing, or changed", n);
     return NULL;
+}
+
+/* An empty mail.db where one stood: begun anew by tables_open, or lost with its file. */
+static void tell_if_lost(Apply *apply)
+{
+    if (apply->applied >= journal_stood(apply->with.journal) || apply->rebuilt_told)
+        return;
+    apply->rebuilt_told = true;
+    accounts_again(apply->with.accounts);
+    journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "mail.db rebuilt",
+                     "it was at revision %" PRIu64 ", and had been at %" PRIu64, apply->applied,
+                     journal_stood(apply->with.journal));
 }
 
 static Error *commit(Apply *apply, Msec now)
@@ -574,6 +588,7 @@ static Error *commit(Apply *apply, Msec now)
     size_t n_users = 0;
     bool all = false;
 
+    tell_if_lost(apply);
     Error *err = write_maps(apply);
     if (!err)
         err = tables_begin(apply->tables);
@@ -596,6 +611,7 @@ static Error *commit(Apply *apply, Msec now)
         return error_new(ERROR_DAMAGED, "mail.db: revision %" PRIu64 " was committed, %" PRIu64 " reads back",
                          wanted.revision, apply->applied);
     journal_settled(apply->with.journal);
+    apply->rebuilt_told = false;
     if (all) /* everything was recomputed just now */
         apply->audit_at = now + apply->with.audit_ms;
     return NULL;
@@ -641,7 +657,7 @@ static Error *audit_maps(Apply *apply, const Found *to)
         return error_in(err, "map files");
     if (!n)
         return NULL;
-    DEFER(xfree) char *text = xasprintf("%zu were missing or had changed", n);
+    DEFER(xfree) char *text = xasprintf("%zu written again: missing, or changed", n);
     journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "map file restored", "%s", text);
     tell_found(to, "maps", text);
     return NULL;

@@ -648,6 +648,8 @@ static Error *head_check(Journal *journal, const Mail__Delta *first, uint64_t ap
             !digest_from(first->from_chain.data, first->from_chain.len, &from) || !digest_equal(&from, &ours->chain))
             return error_new(ERROR_CONFLICT, "delta from revision %" PRIu64 ", but we stand at %" PRIu64,
                              first->from_revision, ours->revision);
+        if (first->to_revision <= ours->revision)
+            return error_new(ERROR_INVALID, "delta to revision %" PRIu64 " leads nowhere", first->to_revision);
         return NULL;
     }
     if (first->forced)
@@ -656,10 +658,7 @@ static Error *head_check(Journal *journal, const Mail__Delta *first, uint64_t ap
     if (first->to_revision < least)
         return error_new(ERROR_DENIED, "snapshot of revision %" PRIu64 " is older than ours, %" PRIu64,
                          first->to_revision, least);
-    /* The same revision and chain with another digest: ours had drifted, and our Hello said so. */
-    if (ours->revision && !journal->drifted &&
-        !(first->to_revision == ours->revision && digest_equal(&ret_to->chain, &ours->chain) &&
-          !digest_equal(&ret_to->digest, &ours->digest)))
+    if (ours->revision && !journal->drifted)
         return error_new(ERROR_DENIED, "snapshot of revision %" PRIu64 " that we did not ask for; we stand at %" PRIu64,
                          first->to_revision, ours->revision);
     return NULL;
@@ -728,10 +727,9 @@ Error *journal_delta_end(Journal *journal)
     journal->saved = *now;
     journal->receiving = journal->settled = journal->dirty = false;
     journal_wrote(journal);
-    if (!journal->snapshot)
-        return NULL;
     journal->drifted = false;
-    malloc_trim(0); /* parts came and went by the hundred */
+    if (journal->snapshot)
+        malloc_trim(0); /* parts came and went by the hundred */
     return NULL;
 }
 

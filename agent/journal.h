@@ -67,6 +67,8 @@ CHECKED Error *journal_touched(Journal *journal, uint64_t applied, bool *ret_all
                                Error *(*each)(void *context, const ObjectRef *ref), void *context);
 /* The tables stand at the wanted revision.  Written with the next change, or by journal_run: forgetting it costs work only. */
 void journal_settled(Journal *journal);
+/* A revision at which the tables have stood: below it they were lost. */
+uint64_t journal_stood(const Journal *journal);
 
 /* The instance that is placed on this node, NULL: none.  Owned by the caller. */
 CHECKED Error *journal_instance(Journal *journal, const char *node, char **ret_instance);

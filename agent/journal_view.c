@@ -33,6 +33,11 @@ Error *journal_touched(Journal *journal, uint64_t applied, bool *ret_all,
     return journal_failed(journal, err);
 }
 
+uint64_t journal_stood(const Journal *journal)
+{
+    return journal->saved.touched_since;
+}
+
 typedef struct ObjectEach {
     Error *(*each)(void *context, const Object *object);
     void *context;

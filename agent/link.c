@@ -301,8 +301,8 @@ static void refuse(Link *link, uint64_t revision, const Error *why)
 
 static void delta_failed(Link *link, const Mail__Delta *delta, Error *err, Msec now)
 {
-    if (err->code == ERROR_UNSUPPORTED || err->code == ERROR_INVALID) {
-        /* Sending it again changes nothing: the controller shall know, and wait for a newer agent or revision. */
+    if (journal_receiving(link->journal) && (err->code == ERROR_UNSUPPORTED || err->code == ERROR_INVALID)) {
+        /* An object that is not understood, or is none: sending it again changes nothing: the controller shall know, and wait for a newer agent or revision. */
         complain(link, "delta refused", err->what);
         refuse(link, delta->to_revision, err);
         delta_abandon(link);

@@ -137,7 +137,7 @@ void report_each_bad(const Report *report,
                      void *context)
 {
     for (size_t i = 0; i < report->n_facts; i++)
-        if (report->facts[i].state != MAIL__FACT_STATE__GOOD)
+        if (report->facts[i].state == MAIL__FACT_STATE__BAD || report->facts[i].state == MAIL__FACT_STATE__DEGRADED)
             each(context, report->facts[i].name, report->facts[i].state, report->facts[i].text);
     for (size_t i = 0; i < report->n_engine; i++)
         if (report->engine[i].state != MAIL__FACT_STATE__GOOD)

@@ -20,7 +20,7 @@ void report_fact(Report *report, const char *name, Mail__FactState state, Msec n
 void report_engine_facts(Report *report, Mail__Fact *const *facts, size_t n, Msec at);
 void report_revisions(Report *report, uint64_t applied, uint64_t config);
 
-/* Facts that are not GOOD, for 'node check'. */
+/* What is DEGRADED or BAD, and what of mail-engine's is not GOOD, for 'node check'. */
 void report_each_bad(const Report *report,
                      void (*each)(void *context, const char *name, Mail__FactState state, const char *text),
                      void *context);
