@@ -20,7 +20,7 @@ Digest digest_of(const void *data, size_t size);
 
 void digest_add(Digest *sum, const Digest *more);
 void digest_subtract(Digest *sum, const Digest *less);
-bool digest_equal(const Digest *a, const Digest *b); /* in constant time */
+bool digest_equal(const Digest *a, const Digest *b);                  /* in constant time */
 bool digest_from(const void *bytes, size_t size, Digest *ret_digest); /* false: not 32 octets */
 
 /* The change bytes come in pieces: begin, any number of adds, end. */

@@ -16,9 +16,9 @@ enum { CURVE_KEY_SIZE = 41 }; /* Z85 with NUL */
 typedef struct Identity {
     char public_key[CURVE_KEY_SIZE];
     Secret *secret_key;
-    char *node;                           /* nodes only */
-    char controller_key[CURVE_KEY_SIZE];  /* nodes only */
-    char **endpoints;                     /* tcp://ADDRESS:PORT */
+    char *node;                          /* nodes only */
+    char controller_key[CURVE_KEY_SIZE]; /* nodes only */
+    char **endpoints;                    /* tcp://ADDRESS:PORT */
     size_t n_endpoints;
     char **enrol_endpoints; /* controller only */
     size_t n_enrol_endpoints;
