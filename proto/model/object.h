@@ -51,7 +51,8 @@ typedef struct ObjectRef {
 
 ObjectRef object_ref(const Object *object);
 
-/* "address info@example.org" for people (with the instance behind it where one is: "policy of main"). */
+/* "address info@example.org" for people, with the instance behind it where the name alone does not say which one: "policy
+ * of main", "mailbox alice of main".  What cannot be shown is <U+001B>; a long name is cut. */
 typedef struct ObjectKey {
     char text[OBJECT_KEY_SIZE];
 } ObjectKey;

@@ -8,7 +8,7 @@
 #include "model/object.h"
 
 /* Normalises in place, then checks each field against its options and the rules of its kind.
- * INVALID: "address info@example.org: to: 'group:' names nobody"; the hint says what would be right. */
+ * INVALID: "address info@example.org: to 'group:': names nobody"; the hint says what would be right. */
 CHECKED Error *object_validate(Object *object);
 
 /* A name as its kind wants it: "Exämple.ORG" -> "xn--exmple-cua.org".  INVALID says why not. */

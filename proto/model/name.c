@@ -1,0 +1,501 @@
+#include "model/name.h"
+
+#include "base/alloc.h"
+#include "base/utf8.h"
+#include "model/curve_key.h"
+#include "model/meta.h"
+#include "model/shown.h"
+#include "model/validate.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <idn2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unicase.h>
+#include <uninorm.h>
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+
+static void lower_ascii(char *text)
+{
+    for (; *text; text++)
+        if (*text >= 'A' && *text <= 'Z')
+            *text = (char)(*text - 'A' + 'a');
+}
+
+/* The first character of 'rest', as an error may show it. */
+static Error *not_allowed(const char *rest, const char *what_is)
+{
+    size_t len = utf8_char_len(rest, strlen(rest));
+    DEFER(xfree) char *one = xstrndup(rest, len ? len : 1);
+    DEFER(xfree) char *seen = shown(one);
+
+    return error_new(ERROR_INVALID, "'%s' is not allowed: %s", seen, what_is);
+}
+
+static Error *too_long(size_t len, size_t most)
+{
+    return error_new(ERROR_INVALID, "%zu octets: at most %zu", len, most);
+}
+
+static Error *visible_check(const char *text)
+{
+    for (size_t len; *text; text += len)
+        if (character_hidden(character_at(text, &len)))
+            return not_allowed(text, "nothing that cannot be seen");
+    return NULL;
+}
+
+/* ---- names of ours ----------------------------------------------------------------- */
+
+static Error *name_form(const char *text, char **ret_text)
+{
+    static const char words[] = "1 to 63 of a-z, 0-9 and '-', first a letter";
+    DEFER(xfree) char *name = xstrdup(text);
+    size_t len = strlen(name);
+
+    lower_ascii(name);
+    if (len == 0)
+        return error_new(ERROR_INVALID, "empty: %s", words);
+    size_t good = strspn(name, LOWER DIGITS "-");
+    if (good < len)
+        return not_allowed(name + good, words);
+    if (len > NAME_MAX_LEN)
+        return too_long(len, NAME_MAX_LEN);
+    if (!strchr(LOWER, *name))
+        return error_new(ERROR_INVALID, "the first is no letter: %s", words);
+    *ret_text = name;
+    name = NULL;
+    return NULL;
+}
+
+/* ---- host and domain names --------------------------------------------------------- */
+
+static Error *label_check(const char *label, size_t len)
+{
+    if (len == 0)
+        return error_new(ERROR_INVALID, "an empty label");
+    if (len > NAME_MAX_LEN)
+        return error_new(ERROR_INVALID, "a label of %zu octets: at most %d", len, NAME_MAX_LEN);
+    size_t good = strspn(label, LOWER DIGITS "-");
+    if (good < len)
+        return not_allowed(label + good, "host names have letters, digits, '-' and '.'");
+    if (label[0] == '-' || label[len - 1] == '-')
+        return error_new(ERROR_INVALID, "a label begins or ends with '-'");
+    if (len >= 4 && label[2] == '-' && label[3] == '-' && strncmp(label, "xn", 2) != 0) /* RFC 5890 2.3.1 */
+        return error_new(ERROR_INVALID, "a label has '--' in third place");
+    return NULL;
+}
+
+static Error *labels_check(const char *name)
+{
+    size_t len = strlen(name), n_labels = 0;
+    struct in_addr address;
+
+    if (len == 0)
+        return error_new(ERROR_INVALID, "empty");
+    if (len > NAME_FQDN_LEN)
+        return too_long(len, NAME_FQDN_LEN);
+    const char *last = name;
+    for (const char *at = name;; at += strcspn(at, ".") + 1) {
+        Error *err = label_check(at, strcspn(at, "."));
+        if (err)
+            return err;
+        n_labels++;
+        last = at;
+        if (!at[strcspn(at, ".")])
+            break;
+    }
+    if (n_labels < 2)
+        return error_new(ERROR_INVALID, "a name with a dot in it is needed");
+    if (strspn(last, DIGITS) == strlen(last) || inet_aton(name, &address))
+        return error_new(ERROR_INVALID, "an address, not a name");
+    return NULL;
+}
+
+static bool has_alabel(const char *name)
+{
+    for (const char *at = name; at; at = strchr(at, '.') ? strchr(at, '.') + 1 : NULL)
+        if (strncasecmp(at, "xn--", 4) == 0)
+            return true;
+    return false;
+}
+
+enum { IDN_FLAGS = IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES };
+
+static Error *idn_look_up(const char *name, char **ret_ascii)
+{
+    uint8_t *ascii = NULL;
+
+    int rc = idn2_lookup_u8((const uint8_t *)name, &ascii, IDN_FLAGS);
+    if (rc == IDN2_TOO_BIG_LABEL || rc == IDN2_TOO_BIG_DOMAIN)
+        return error_new(ERROR_INVALID, "too long as A-labels: at most %d octets, %d a label", NAME_FQDN_LEN,
+                         NAME_MAX_LEN);
+    if (rc != IDN2_OK)
+        return error_new(ERROR_INVALID, "no international name: %s", idn2_strerror(rc));
+    *ret_ascii = xstrdup((const char *)ascii);
+    idn2_free(ascii);
+    return NULL;
+}
+
+/* libidn2 takes A-labels that no U-label makes: there and back it must be the same. */
+static Error *alabels_check(const char *ascii)
+{
+    static const char nothing[] = "an A-label that means nothing";
+    DEFER(xfree) char *back = NULL;
+    char *people = NULL;
+
+    int rc = idn2_to_unicode_8z8z(ascii, &people, IDN_FLAGS);
+    if (rc != IDN2_OK || !people)
+        return error_new(ERROR_INVALID, "%s: %s", nothing, idn2_strerror(rc));
+    bool still = has_alabel(people);
+    Error *err = still ? NULL : idn_look_up(people, &back);
+    idn2_free(people);
+    if (!err && (!back || strcmp(back, ascii) != 0))
+        err = error_new(ERROR_INVALID, "%s", nothing);
+    return err;
+}
+
+static bool is_ascii(const char *text)
+{
+    while (*text > 0)
+        text++;
+    return *text == '\0';
+}
+
+/* The tables of a node keep mailboxes and expansions under these: as somebody's destination they would pass every rule. */
+static Error *ours_check(const char *name)
+{
+    static const char *const ours[] = {"u.internal", "x.internal"};
+
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (strcmp(name, ours[i]) == 0)
+            return error_new(ERROR_INVALID, "%s is used inside a node", name);
+    return NULL;
+}
+
+enum { FQDN_INPUT_LEN = 4 * NAME_FQDN_LEN }; /* U-labels are longer; libidn2 is not given a megabyte */
+
+static Error *ascii_form(const char *text, char **ret_name)
+{
+    if (!is_ascii(text)) {
+        Error *err = visible_check(text); /* libidn2 drops what cannot be seen */
+        return err ? err : idn_look_up(text, ret_name);
+    }
+    *ret_name = xstrdup(text);
+    lower_ascii(*ret_name);
+    return NULL;
+}
+
+static Error *fqdn_form(const char *text, char **ret_text)
+{
+    DEFER(xfree) char *name = NULL;
+    size_t len = strlen(text);
+
+    if (len > FQDN_INPUT_LEN)
+        return too_long(len, NAME_FQDN_LEN);
+    if (len > 1 && text[len - 1] == '.')
+        return error_hint(error_new(ERROR_INVALID, "a dot at the end"), "write %.*s", (int)len - 1, text);
+    Error *err = ascii_form(text, &name);
+    if (err || !name)
+        return err;
+    err = labels_check(name);
+    if (!err && has_alabel(name))
+        err = alabels_check(name);
+    if (!err)
+        err = ours_check(name);
+    if (err)
+        return err;
+    *ret_text = name;
+    name = NULL;
+    return NULL;
+}
+
+/* ---- addresses --------------------------------------------------------------------- */
+
+bool address_split(const char *address, size_t *ret_local_len, const char **ret_domain)
+{
+    const char *at = strchr(address, '@');
+
+    if (!at || strchr(at + 1, '@'))
+        return false;
+    *ret_local_len = (size_t)(at - address);
+    *ret_domain = at + 1;
+    return true;
+}
+
+static Error *local_check(const char *local, size_t len, const char *allowed, const char *what_is)
+{
+    size_t good = strspn(local, allowed);
+
+    if (len == 0)
+        return error_new(ERROR_INVALID, "nothing before '@'");
+    if (good < len)
+        return not_allowed(local + good, what_is);
+    if (len > NAME_LOCAL_LEN)
+        return error_new(ERROR_INVALID, "%zu octets before '@': at most %d", len, NAME_LOCAL_LEN);
+    if (local[0] == '.' || local[len - 1] == '.')
+        return error_new(ERROR_INVALID, "a dot first or last before '@'");
+    for (size_t i = 1; i < len; i++)
+        if (local[i] == '.' && local[i - 1] == '.')
+            return error_new(ERROR_INVALID, "two dots in a row before '@'");
+    return NULL;
+}
+
+typedef struct AddressForm {
+    const char *allowed, *what_is;
+    bool wildcard;
+} AddressForm;
+
+/* SPEC.md F-085. */
+static const AddressForm ours = {
+    UPPER LOWER DIGITS "._-'",
+    "before '@' stand letters, digits and . _ - '",
+    true,
+};
+/* Elsewhere: no quotes, and nothing by which old mailers route: % ! | / */
+static const AddressForm elsewhere = {
+    UPPER LOWER DIGITS "._-'+=&#~",
+    "before '@' stand letters, digits and . _ - ' + = & # ~",
+    false,
+};
+
+static Error *behind_at(const char *text, const AddressForm *form, char **ret_domain)
+{
+    if (!form->wildcard || strcmp(text, "*") != 0)
+        return error_in(fqdn_form(text, ret_domain), "domain");
+    *ret_domain = xstrdup("*");
+    return NULL;
+}
+
+static Error *address_form(const char *text, const AddressForm *form, char **ret_text)
+{
+    DEFER(xfree) char *domain = NULL;
+    const char *behind;
+    size_t local_len;
+
+    if (!address_split(text, &local_len, &behind))
+        return error_new(ERROR_INVALID, "%s", strchr(text, '@') ? "more than one '@'" : "'@' is missing");
+    Error *err = local_check(text, local_len, form->allowed, form->what_is);
+    if (!err)
+        err = behind_at(behind, form, &domain);
+    if (err || !domain)
+        return err;
+    if (local_len + 1 + strlen(domain) > NAME_ADDRESS_LEN)
+        return too_long(local_len + 1 + strlen(domain), NAME_ADDRESS_LEN);
+    *ret_text = xasprintf("%.*s@%s", (int)local_len, text, domain);
+    lower_ascii(*ret_text);
+    return NULL;
+}
+
+Error *address_key_normalise(const char *text, char **ret_text)
+{
+    Error *err = utf8_valid(text, strlen(text)) ? NULL : error_new(ERROR_INVALID, "not UTF-8");
+
+    if (!err)
+        err = address_form(text, &ours, ret_text);
+    if (err && !strchr(text, '@'))
+        return error_hint(err, "write LOCAL@DOMAIN, or LOCAL@* for every domain");
+    return err;
+}
+
+/* ---- texts ------------------------------------------------------------------------- */
+
+static Error *spaces_check(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len && (text[0] == ' ' || text[len - 1] == ' '))
+        return error_new(ERROR_INVALID, "a space first or last");
+    return NULL;
+}
+
+/* NFC, in lower case if wanted; the text is valid UTF-8. */
+static char *composed(const char *text, bool lower)
+{
+    size_t len = 0;
+    uint8_t *made = lower ? u8_tolower((const uint8_t *)text, strlen(text), NULL, UNINORM_NFC, NULL, &len)
+                          : u8_normalize(UNINORM_NFC, (const uint8_t *)text, strlen(text), NULL, &len);
+
+    char *copy = xstrndup(made ? (const char *)made : "", len);
+    free(made);
+    return copy;
+}
+
+static Error *text_form(const char *text, char **ret_text)
+{
+    Error *err = visible_check(text);
+
+    if (!err)
+        err = spaces_check(text);
+    if (!err)
+        *ret_text = composed(text, false);
+    return err;
+}
+
+/* As a directory names it, folded: F-046 takes case to be nothing. */
+static Error *account_form(const char *text, char **ret_text)
+{
+    if (!*text)
+        return error_new(ERROR_INVALID, "names nobody");
+    if (strlen(text) > NAME_ACCOUNT_LEN)
+        return too_long(strlen(text), NAME_ACCOUNT_LEN);
+    if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+        return error_new(ERROR_INVALID, "no name of a user or group");
+    const char *bad = strpbrk(text, "@/");
+    if (bad)
+        return not_allowed(bad, "no name of a user or group has it");
+    Error *err = visible_check(text);
+    if (!err)
+        err = spaces_check(text);
+    if (!err)
+        *ret_text = composed(text, true);
+    return err;
+}
+
+/* ---- the rest ---------------------------------------------------------------------- */
+
+static Error *destination_form(const char *text, char **ret_text)
+{
+    static const char *const prefixes[] = {"user:", "group:"};
+    DEFER(xfree) char *account = NULL;
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t len = strlen(prefixes[i]);
+        if (strncmp(text, prefixes[i], len) != 0)
+            continue;
+        Error *err = account_form(text + len, &account);
+        if (!err)
+            *ret_text = xasprintf("%s%s", prefixes[i], account);
+        return err;
+    }
+    if (strncmp(text, "public:", 7) == 0)
+        return error_new(ERROR_INVALID, "public mailboxes are not there yet");
+    if (strchr(text, '@'))
+        return address_form(text, &elsewhere, ret_text);
+    if (strchr(text, ':'))
+        return error_hint(error_new(ERROR_INVALID, "no such kind of destination"),
+                          "write user:NAME, group:NAME or NAME@DOMAIN");
+    Error *err = account_form(text, &account);
+    if (!err)
+        *ret_text = xasprintf("user:%s", account);
+    return err;
+}
+
+static Error *ip_form(const char *text, char **ret_text)
+{
+    char number[INET6_ADDRSTRLEN];
+    struct in6_addr six;
+    struct in_addr four;
+
+    if (inet_pton(AF_INET, text, &four) == 1) {
+        *ret_text = xstrdup(inet_ntop(AF_INET, &four, number, sizeof number));
+        return NULL;
+    }
+    if (inet_pton(AF_INET6, text, &six) != 1)
+        return error_new(ERROR_INVALID, "no numeric IPv4 or IPv6 address");
+    if (IN6_IS_ADDR_V4MAPPED(&six)) {
+        Error *err = error_new(ERROR_INVALID, "an IPv4 address in IPv6's clothes");
+        return error_hint(err, "write %s", inet_ntop(AF_INET, &six.s6_addr[12], number, sizeof number));
+    }
+    *ret_text = xstrdup(inet_ntop(AF_INET6, &six, number, sizeof number));
+    return NULL;
+}
+
+static Error *key_form(const char *text, char **ret_text)
+{
+    if (!curve_key_form(text))
+        return error_new(ERROR_INVALID, "no CURVE public key: %d characters of Z85", CURVE_KEY_LEN);
+    if (curve_key_is_published(text))
+        return error_new(ERROR_INVALID, "a test key from ZeroMQ's manual: everybody has its secret");
+    *ret_text = xstrdup(text);
+    return NULL;
+}
+
+Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text)
+{
+    if (!utf8_valid(text, strlen(text)))
+        return error_new(ERROR_INVALID, "not UTF-8");
+    switch (type) {
+    case MAIL__FIELD_TYPE__NAME:
+        return name_form(text, ret_text);
+    case MAIL__FIELD_TYPE__FQDN:
+        return fqdn_form(text, ret_text);
+    case MAIL__FIELD_TYPE__DESTINATION:
+        return destination_form(text, ret_text);
+    case MAIL__FIELD_TYPE__ADDRESS:
+        return address_form(text, &elsewhere, ret_text);
+    case MAIL__FIELD_TYPE__IP:
+        return ip_form(text, ret_text);
+    case MAIL__FIELD_TYPE__ACCOUNT:
+        return account_form(text, ret_text);
+    case MAIL__FIELD_TYPE__CURVE_KEY:
+        return key_form(text, ret_text);
+    default:
+        return text_form(text, ret_text);
+    }
+}
+
+/* ---- names of objects -------------------------------------------------------------- */
+
+/* Words that say "not set" where such a name is referred to. */
+static Error *reserved_check(const char *name)
+{
+    static const char *const reserved[] = {"none", "default"};
+
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return error_new(ERROR_INVALID, "a word with another meaning");
+    return NULL;
+}
+
+static Error *key_normalise(const KindInfo *info, const char *name, char **ret_name)
+{
+    DEFER(xfree) char *normal = NULL;
+    Error *err;
+
+    if (info->kind == MAIL__OBJECT__BODY_ADDRESS)
+        return address_key_normalise(name, ret_name);
+    err = text_normalise(info->meta->name, name, &normal);
+    if (!err && normal && info->meta->name == MAIL__FIELD_TYPE__NAME)
+        err = reserved_check(normal);
+    if (err)
+        return err;
+    *ret_name = normal;
+    normal = NULL;
+    return NULL;
+}
+
+Error *name_normalise(Kind kind, const char *name, char **ret_name)
+{
+    const KindInfo *info = kind_info(kind);
+    assert(info);
+
+    if (info->meta->single) {
+        if (name && *name)
+            return error_new(ERROR_INVALID, "%s has no name: there is one in each instance", info->name);
+        *ret_name = xstrdup("");
+        return NULL;
+    }
+    Error *err = key_normalise(info, name ? name : "", ret_name);
+    DEFER(xfree) char *seen = err ? shown(name) : NULL;
+    return error_in(err, "%s %s", info->name, seen && *seen ? seen : "''");
+}
+
+char *name_for_people(const char *name)
+{
+    char *people = NULL;
+    size_t local_len = 0;
+    const char *domain = name;
+
+    if (!address_split(name, &local_len, &domain))
+        domain = name;
+    if (!has_alabel(domain) || idn2_to_unicode_8z8z(domain, &people, IDN_FLAGS) != IDN2_OK)
+        return xstrdup(name);
+    char *whole = xasprintf("%.*s%s", (int)(domain - name), name, people);
+    idn2_free(people);
+    return whole;
+}

@@ -1,0 +1,25 @@
+/* name.h - the one form of names and texts, type by type
+ *
+ * Validation and value.h stand on it.  Errors are INVALID and say only what is
+ * wrong ("'@' is missing"): the caller knows where, and puts it in front.
+ */
+#pragma once
+#include "base/error.h"
+#include "options.pb-c.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    NAME_MAX_LEN = 63,      /* octets: names of ours, and labels of domains (RFC 1035 2.3.4) */
+    NAME_FQDN_LEN = 253,    /* RFC 1035 3.1, as text without the root's dot */
+    NAME_LOCAL_LEN = 64,    /* RFC 5321 4.5.3.1.1 */
+    NAME_ADDRESS_LEN = 254, /* RFC 5321 4.5.3.1.3, without < and > */
+    NAME_ACCOUNT_LEN = 255,
+};
+
+/* Brings 'text' into the one form of a type whose values are texts: all but YES_NO, SIZE, SPAN, WORD and NUMBER. */
+CHECKED Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text);
+
+/* LOCAL@DOMAIN or LOCAL@*, the name of an address of ours: fewer local parts than type ADDRESS takes (SPEC.md F-085). */
+CHECKED Error *address_key_normalise(const char *text, char **ret_text);

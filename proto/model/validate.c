@@ -1,0 +1,163 @@
+#include "model/validate.h"
+
+#include "base/alloc.h"
+#include "model/meta.h"
+#include "model/name.h"
+#include "model/value.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which object ------------------------------------------------------------------ */
+
+static void replace(char **place, char **text)
+{
+    free(*place);
+    *place = **text ? *text : NULL;
+    if (*place)
+        *text = NULL;
+}
+
+static Error *instance_normalise(Object *object, const KindInfo *info)
+{
+    const char *instance = object->instance_name ? object->instance_name : "";
+    DEFER(xfree) char *normal = NULL;
+    Error *err = NULL;
+
+    if (!info->meta->in_instance && *instance)
+        return error_new(ERROR_INVALID, "lies in no instance");
+    if (info->meta->in_instance && !*instance)
+        return error_new(ERROR_INVALID, "instance is missing");
+    if (*instance)
+        err = text_normalise(MAIL__FIELD_TYPE__NAME, instance, &normal);
+    else
+        normal = xstrdup("");
+    if (err)
+        return error_in(err, "instance");
+    replace(&object->instance_name, &normal);
+    return NULL;
+}
+
+/* ---- each field by its options ------------------------------------------------------ */
+
+static Error *required_check(const Object *object, const FieldMeta *field)
+{
+    size_t n = value_count(object, field);
+
+    if (n == 0 ? !field->required : !field->list || n >= field->min)
+        return NULL;
+    DEFER(xfree) char *title = field_title(field);
+    if (n == 0)
+        return error_hint(error_new(ERROR_INVALID, "%s is missing", title), "%s=...: %s", title, field->words);
+    return error_new(ERROR_INVALID, "%s: at least %" PRIu64 " entries", title, field->min);
+}
+
+static Error *fields_normalise(Object *object, const KindMeta *meta)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < meta->n_fields; i++) {
+        err = value_normalise(object, &meta->fields[i]);
+        if (!err)
+            err = required_check(object, &meta->fields[i]);
+    }
+    return err;
+}
+
+/* ---- the rules of a kind ------------------------------------------------------------ */
+
+static Error *admin_check(const Object *object)
+{
+    const Mail__Admin *admin = object->admin;
+    int n = (admin->has_uid ? 1 : 0) + (admin->group ? 1 : 0) + (admin->key ? 1 : 0);
+
+    if (n == 1)
+        return NULL;
+    return error_new(ERROR_INVALID, "%s of uid, group and key: exactly one says who it is",
+                     n ? "more than one" : "none");
+}
+
+static Error *user_domain_check(const Object *object)
+{
+    const Mail__UserDomain *domain = object->user_domain;
+
+    for (size_t i = 0; i < domain->n_replicas; i++)
+        if (strcmp(domain->replicas[i], domain->node) == 0)
+            return error_new(ERROR_INVALID, "replicas '%s': it holds the writable directory", domain->node);
+    return NULL;
+}
+
+static Error *domain_check(const Object *object)
+{
+    const char *catch_all = object->domain->catch_all;
+
+    if (!catch_all || strncmp(catch_all, "user:", 5) == 0)
+        return NULL;
+    return error_hint(error_new(ERROR_INVALID, "catch-all '%s': one user of the directory, or none", catch_all),
+                      "make an address with these destinations, or write user:NAME");
+}
+
+static Error *address_check(const Object *object)
+{
+    size_t local_len;
+    const char *domain;
+
+    if (object->address->dormant && address_split(object->name, &local_len, &domain) && strcmp(domain, "*") == 0)
+        return error_new(ERROR_INVALID, "dormant: an address in every domain has none to lose");
+    return NULL;
+}
+
+static Error *kind_check(const Object *object)
+{
+    switch (object->body_case) {
+    case MAIL__OBJECT__BODY_ADMIN:
+        return admin_check(object);
+    case MAIL__OBJECT__BODY_USER_DOMAIN:
+        return user_domain_check(object);
+    case MAIL__OBJECT__BODY_DOMAIN:
+        return domain_check(object);
+    case MAIL__OBJECT__BODY_ADDRESS:
+        return address_check(object);
+    default:
+        return NULL;
+    }
+}
+
+/* ---- whole -------------------------------------------------------------------------- */
+
+static Error *size_check(const Object *object)
+{
+    size_t size = mail__object__get_packed_size(object);
+
+    if (size > OBJECT_BYTES_MAX)
+        return error_new(ERROR_INVALID, "%zu octets in all: at most %d", size, OBJECT_BYTES_MAX);
+    return NULL;
+}
+
+Error *object_validate(Object *object)
+{
+    const KindInfo *info = kind_info(object->body_case);
+    DEFER(xfree) char *name = NULL;
+
+    if (!info)
+        return error_new(ERROR_INVALID, "object of no kind");
+    /* Its errors name kind and name by themselves. */
+    Error *err = name_normalise(object->body_case, object->name, &name);
+    if (err)
+        return err;
+    replace(&object->name, &name);
+
+    err = instance_normalise(object, info);
+    if (!err)
+        err = fields_normalise(object, info->meta);
+    if (!err)
+        err = kind_check(object);
+    if (!err)
+        err = size_check(object);
+    if (err) {
+        ObjectRef ref = object_ref(object);
+        return error_in(err, "%s", object_title(&ref).text);
+    }
+    return NULL;
+}
