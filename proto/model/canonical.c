@@ -17,6 +17,8 @@ static void compare(ProtobufCBuffer *buffer, size_t size, const uint8_t *data)
 {
     Comparer *comparer = (Comparer *)buffer;
 
+    if (!size)
+        return; /* 'data' of empty bytes is NULL */
     if (!comparer->same || size > comparer->left || memcmp(comparer->want, data, size) != 0) {
         comparer->same = false;
         return;

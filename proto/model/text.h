@@ -10,7 +10,9 @@
  *         to: [user:alice, user:bob]
  *
  * Fields that are not set are not written; written and read back it is the same
- * object.  Sizes and spans are written as people write them ("500M", "7d").
+ * object.  Sizes and spans are written as people write them ("500M", "7d"), keys
+ * with '_' (read with '-', too).  A field that is called as one of the item's own
+ * keys has the kind before it: "user_domain_kind".
  */
 #pragma once
 #include "model/object.h"
@@ -40,5 +42,10 @@ void text_write_begin(TextWriter *writer, FILE *out, TextForm form);
 void text_write_item(TextWriter *writer, const Object *object);
 void text_write_end(TextWriter *writer);
 
-/* One object's lines as diff prints them, each behind 'prefix': "  to: user:alice". */
+/* What diff prints of one object; before NULL: added, after NULL: removed.  The title, then the values that differ:
+ *
+ *     ~ address info@example.org
+ *       - to: user:alice
+ *       + to: user:bob
+ */
 void text_write_diff(FILE *out, const Object *before, const Object *after);

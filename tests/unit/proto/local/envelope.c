@@ -28,6 +28,7 @@ static const struct {
     {"greatest id", OCTETS("\x08\x01\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x5a\x00"), NULL, 0, UINT64_MAX},
     {"reply", OCTETS(HEAD "\x18\x03\x20\x02\x28\x01\x5a\x00"), NULL, 0, 7},
     {"text", OCTETS(HEAD "\xaa\x04\x05\x0a\x03mx1"), NULL, 0, 7},
+    {"empty bytes", OCTETS(HEAD "\xb2\x01\x02\x4a\x00"), NULL, 0, 7},
     {"bytes are not looked into", OCTETS(HEAD "\xb2\x01\x03\x22\x01\xff"), NULL, 0, 7},
 
     {"empty", OCTETS(""), "no version", ERROR_INVALID, 0},
