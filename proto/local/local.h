@@ -42,7 +42,9 @@ pid_t local_peer_pid(const LocalPeer *peer);
 CHECKED Error *local_peer_run(LocalPeer *peer);
 void local_peer_wait(LocalPeer *peer, Waiter *wake);
 
-/* The next whole envelope, NULL when there is none now.  UNSUPPORTED: not understood, *ret_id (if not 0) to be answered. */
+/* The next whole envelope, NULL when there is none now.  UNSUPPORTED: not understood, *ret_id (if not 0) to be answered, and
+ * the connection goes on.  INVALID: it broke the protocol; a failure has been written, the connection is over.
+ * local_peer_wait wakes at once while one lies here, and local_peer_run tells the end only after the last was taken. */
 CHECKED Error *local_receive(LocalPeer *peer, Envelope **ret_envelope, uint64_t *ret_id);
 
 /* Queues; *envelope's id is chosen when it is 0, and given back.  False when more than LOCAL_QUEUE_MAX would wait: nothing
