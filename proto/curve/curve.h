@@ -25,7 +25,8 @@ void curve_context_free(CurveContext **context); /* after its sockets */
 /* Keys that the main port admits.  Takes effect for handshakes from now on; who is connected must be refused per message. */
 void curve_allow(CurveContext *context, const char *public_key);
 void curve_disallow(CurveContext *context, const char *public_key);
-uint64_t curve_refused(const CurveContext *context); /* handshakes refused since start: unknown, published, malformed keys */
+/* Handshakes refused since start: unknown, published, malformed keys. */
+uint64_t curve_refused(const CurveContext *context);
 
 typedef enum CurveDoor {
     CURVE_KNOWN_KEYS, /* ZAP 400 for keys that are not allowed */
@@ -53,8 +54,9 @@ CHECKED Error *curve_send(CurveServer *server, const CurveRoute *route, Envelope
 void curve_server_wait(CurveServer *server, Waiter *wake);
 
 /* DEALER that connects for ever, with jitter; a handshake refused for the key (ZAP 400) gets a new socket, with back-off. */
-CHECKED Error *curve_connect(CurveContext *context, const char *const *endpoints, size_t n_endpoints, const char *server_key,
-                             const char *public_key, const Secret *secret_key, CurveClient **ret_client);
+CHECKED Error *curve_connect(CurveContext *context, const char *const *endpoints, size_t n_endpoints,
+                             const char *server_key, const char *public_key, const Secret *secret_key,
+                             CurveClient **ret_client);
 void curve_client_free(CurveClient **client);
 void curve_client_run(CurveClient *client, Msec now);
 void curve_client_wait(CurveClient *client, Waiter *wake);
