@@ -31,7 +31,8 @@ CHECKED Error *envelope_pack(const Envelope *envelope, Buf *out);
 
 const char *body_name(BodyCase body); /* "hello"; "nothing" for 0 */
 
-/* For replies: a Failure that says what the error says.  Its strings are borrowed from err. */
+/* For replies: a Failure that says what the error says.  Its strings are borrowed from err, whose words are mended for the
+ * wire: at most 16 KiB, and '?' for what is not UTF-8. */
 Mail__Failure failure_of(const Error *err);
-/* And back. */
+/* And back; a code that is not known here becomes ERROR_SYSTEM. */
 Error *error_of(const Mail__Failure *failure);

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- a field of a message ---------------------------------------------------------- */
 
@@ -308,12 +309,26 @@ static char *number_text(const Slot *slot, const FieldMeta *field, uint64_t numb
 
 /* ---- texts ------------------------------------------------------------------------- */
 
-/* The type's form and, where the field has one, its limit of octets. */
-static Error *text_read(const FieldMeta *field, const char *text, char **ret_text)
+static Error *octets_check(const FieldMeta *field, const char *text)
 {
     if (!field->list && field->max && strlen(text) > field->max)
         return error_new(ERROR_INVALID, "%zu octets: at most %" PRIu64, strlen(text), field->max);
-    return text_normalise(field->type, text, ret_text);
+    return NULL;
+}
+
+/* The type's form and, where the field has one, its limit of octets: of the one form, too, because NFC may be longer.
+ * A value that reads as the word for "not set" could not be written again. */
+static Error *text_read(const FieldMeta *field, const char *text, char **ret_text)
+{
+    Error *err = octets_check(field, text);
+
+    if (!err)
+        err = text_normalise(field->type, text, ret_text);
+    if (!err && *ret_text)
+        err = octets_check(field, *ret_text);
+    if (!err && *ret_text && field->unset && strcmp(*ret_text, field->unset) == 0)
+        err = error_new(ERROR_INVALID, "means that nothing is set");
+    return err;
 }
 
 /* ---- lists ------------------------------------------------------------------------- */
@@ -441,7 +456,7 @@ Error *value_set(Object *object, const FieldMeta *field, const char *text)
 {
     Slot slot = slot_of(object, field);
 
-    if (!*text || (field->unset && strcmp(text, field->unset) == 0)) {
+    if (!*text || (field->unset && strcasecmp(text, field->unset) == 0)) {
         value_clear(object, field);
         return NULL;
     }

@@ -1,8 +1,8 @@
-/* Canonical bytes of an object: refused, or packed to the same bytes; what is validated is stable. */
+/* Canonical bytes of an object: refused, or packed to the same bytes; what is valid is stable, and comes back from its text. */
 #include "fuzz.h"
 
-#include "model/object.h"
-#include "model/text.h"
+#include "base/alloc.h"
+#include "model/text_inside.h"
 #include "model/validate.h"
 
 #include <string.h>
@@ -18,22 +18,48 @@ static void shown(const Object *object)
     object_subscriptions(object, subscriptions, OBJECT_SUBSCRIPTIONS_MAX);
 }
 
-static void written(const Object *before, const Object *after)
+static Error *keep(void *context, Object *object, const char *place)
 {
-    char *text = NULL;
+    Object **kept = context;
+
+    REQUIRE(!*kept && *place);
+    *kept = object;
+    return NULL;
+}
+
+/* What is stored is exported, and applied again it is the same. */
+static void comes_back(const Object *object, TextForm form)
+{
+    DEFER(object_free) Object *again = NULL;
+    DEFER(xfree) char *text = NULL;
+    size_t size = 0;
+    TextWriter writer;
+    FILE *out = open_memstream(&text, &size);
+
+    REQUIRE(out);
+    text_write_begin(&writer, out, form);
+    text_write_item(&writer, object);
+    text_write_end(&writer);
+    fclose(out);
+    DEFER(error_free) Error *err = text_read_octets("fuzz", text, size, keep, &again);
+    if (err || !object_equal(object, again))
+        fprintf(stderr, "%s\n%s\n", text, err ? err->what : "not the same");
+    REQUIRE(!err && object_equal(object, again));
+}
+
+static void differs(const Object *before, const Object *after)
+{
+    DEFER(xfree) char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
 
     REQUIRE(out);
-    for (TextForm form = TEXT_YAML; form <= TEXT_JSON; form++) {
-        TextWriter writer;
-        text_write_begin(&writer, out, form);
-        text_write_item(&writer, after);
-        text_write_end(&writer);
-    }
     text_write_diff(out, before, after);
+    text_write_diff(out, NULL, after);
+    text_write_diff(out, before, NULL);
     fclose(out);
-    free(text);
+    for (size_t i = 0; i < size; i++)
+        REQUIRE(text[i] == '\n' || (unsigned char)text[i] >= 0x20);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -61,6 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     DEFER(error_free) Error *unstable = object_validate(again);
     REQUIRE(!unstable && object_equal(valid, again));
     shown(valid);
-    written(object, valid);
+    comes_back(valid, TEXT_YAML);
+    comes_back(valid, TEXT_JSON);
+    differs(object, valid);
     return 0;
 }
