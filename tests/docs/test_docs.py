@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import paths
 from harness.paths import TREE
 
 TESTS = TREE / "tests"
@@ -65,3 +66,9 @@ def test_man_pages_read_without_warnings(page):
     assert page, "no man pages in docs/man"
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_manual_of_mailctl_is_up_to_date():
+    """docs/man/mailctl.1 is what the table of commands makes of itself: mailctl man > docs/man/mailctl.1"""
+    done = subprocess.run([paths.MAILCTL, "man"], capture_output=True, text=True, check=True)
+    assert done.stdout == (TREE / "docs/man/mailctl.1").read_text()

@@ -1,0 +1,341 @@
+#include "commands.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "model/nearest.h"
+#include "model/object.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define BIT(flag) (UINT32_C(1) << (flag))
+
+enum {
+    GLOBAL = BIT(FLAG_OUTPUT) | BIT(FLAG_SOCKET) | BIT(FLAG_IDENTITY) | BIT(FLAG_HELP) | BIT(FLAG_VERSION),
+    CHANGING = BIT(FLAG_MESSAGE) | BIT(FLAG_DRY_RUN) | BIT(FLAG_NO_WAIT) | BIT(FLAG_TIMEOUT),
+    ADDING = CHANGING | BIT(FLAG_MAY_EXIST),
+    REMOVING = CHANGING | BIT(FLAG_IF_EXISTS),
+    ASKING = BIT(FLAG_YES),
+    PAGING = BIT(FLAG_LIMIT) | BIT(FLAG_AFTER) | BIT(FLAG_FILTER),
+    SCOPED = BIT(FLAG_INSTANCE),
+};
+
+const Flag flags[N_FLAGS] = {
+    [FLAG_INSTANCE] = {"instance", 'i', "NAME", "the instance that is meant, where the key does not say it"},
+    [FLAG_OUTPUT] = {"output", 'o', "FORM", "table, json, yaml or name"},
+    [FLAG_SOCKET] = {"socket", 0, "PATH", "where the controller listens"},
+    [FLAG_IDENTITY] = {"identity", 0, "FILE", "key pair and controller of a remote admin (mailctl-remote)"},
+    [FLAG_HELP] = {"help", 'h', NULL, "help on the words so far"},
+    [FLAG_VERSION] = {"version", 0, NULL, "the release"},
+    [FLAG_MESSAGE] = {"message", 'm', "TEXT", "why, for the history"},
+    [FLAG_DRY_RUN] = {"dry-run", 0, NULL, "say what would change, and change nothing"},
+    [FLAG_NO_WAIT] = {"no-wait", 0, NULL, "return as soon as it is stored"},
+    [FLAG_TIMEOUT] = {"timeout", 0, "SPAN", "how long to wait for it to be in force: 500ms, 30s, 5m; 30s without"},
+    [FLAG_MAY_EXIST] = {"may-exist", 0, NULL, "what is there already is no error"},
+    [FLAG_IF_EXISTS] = {"if-exists", 0, NULL, "what is not there is no error"},
+    [FLAG_YES] = {"yes", 0, NULL, "do not ask"},
+    [FLAG_PURGE] = {"purge", 0, NULL, "forget its addresses, too"},
+    [FLAG_PRUNE] = {"prune", 0, NULL, "remove what the file does not have, within its instances and kinds"},
+    [FLAG_FILE] = {"file", 'f', "FILE", "objects in YAML or JSON; - is stdin"},
+    [FLAG_REVISION] = {"revision", 0, "A..B", "between these two revisions; A.. is up to now"},
+    [FLAG_NODE] = {"node", 0, "NAME", "of this node only"},
+    [FLAG_LIMIT] = {"limit", 0, "N", "at most so many"},
+    [FLAG_AFTER] = {"after", 0, "NAME", "page on behind this name"},
+    [FLAG_FILTER] = {"filter", 0, "PREFIX", "names that begin so"},
+    [FLAG_BEFORE] = {"before", 0, "REVISION", "page on below this revision"},
+    [FLAG_FOLLOW] = {"follow", 0, NULL, "go on with what happens from now on"},
+    [FLAG_DETACH] = {"detach", 0, NULL, "return as soon as the task is stored"},
+    [FLAG_REPAIR] = {"repair", 0, NULL, "put right what is found"},
+    [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up"},
+    [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
+};
+
+#define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
+    {                                                                                                                  \
+        .noun = NOUN, .verb = "add", .key = KEY, .kind = NOUN, .fields = "*", .edit = MAIL__VERB__ADD,                 \
+        .done = "added", .words = WORDS, .example = EXAMPLE, .run = run_add
+#define SET(NOUN, KEY, EXAMPLE)                                                                                        \
+    {                                                                                                                  \
+        .noun = NOUN, .verb = "set", .key = KEY, .kind = NOUN, .fields = "*", .edit = MAIL__VERB__MODIFY,              \
+        .done = "changed", .words = "change fields; FIELD= clears one, FIELD+= and FIELD-= edit a list",               \
+        .example = EXAMPLE, .run = run_change
+#define LIST(NOUN, FLAGS, EXAMPLE)                                                                                     \
+    {                                                                                                                  \
+        .noun = NOUN, .verb = "list", .kind = NOUN, .flags = (FLAGS), .words = "all of them, sorted",                  \
+        .example = EXAMPLE, .run = run_list                                                                            \
+    }
+#define SHOW(NOUN, KEY, FLAGS, EXAMPLE)                                                                                \
+    {                                                                                                                  \
+        .noun = NOUN, .verb = "show", .key = KEY, .kind = NOUN, .flags = (FLAGS), .words = "one with all its fields",  \
+        .example = EXAMPLE, .run = run_show                                                                            \
+    }
+#define REMOVE(NOUN, KEY, WORDS, EXAMPLE)                                                                              \
+    {                                                                                                                  \
+        .noun = NOUN, .verb = "remove", .key = KEY, .kind = NOUN, .edit = MAIL__VERB__REMOVE, .done = "removed",       \
+        .words = WORDS, .example = EXAMPLE, .run = run_remove
+
+/* clang-format off */
+const Command commands[] = {
+    {.noun = "controller", .verb = "init", .fields = "listen", .words = "make this machine the controller of a new cluster",
+     .example = "controller init listen=192.0.2.1:6464", .run = run_controller_init},
+
+    ADD("admin", "NAME", "let a user, a group or a remote key use mailctl",
+        "admin add helpdesk role=operator group=helpdesk instances=main"), .flags = ADDING},
+    SET("admin", "NAME", "admin set helpdesk role=viewer"), .flags = CHANGING},
+    LIST("admin", PAGING, "admin list"),
+    SHOW("admin", "NAME", 0, "admin show helpdesk"),
+    REMOVE("admin", "NAME", "take the right away", "admin remove helpdesk"), .flags = REMOVING},
+
+    {.noun = "node", .verb = "add", .key = "NAME", .kind = "node", .fields = "*", .flags = ADDING, .edit = MAIL__VERB__ADD,
+     .words = "admit a machine; prints its join token: one use, one hour", .example = "node add mx1 > mx1.token",
+     .run = run_node_add},
+    {.noun = "node", .verb = "replace", .key = "NAME", .kind = "node", .flags = ASKING | BIT(FLAG_MESSAGE),
+     .loses = "the machine that is mx1 now is heard no more when the new one has joined",
+     .words = "give a node's place to a new machine; prints its join token", .example = "node replace mx1 > mx1.token",
+     .run = run_node_add},
+    SET("node", "NAME", "node set mx1 description='rack 7'"), .flags = CHANGING},
+    LIST("node", PAGING, "node list"),
+    {.noun = "node", .verb = "show", .key = "NAME", .kind = "node", .words = "one with its state and its facts, each with its age",
+     .example = "node show mx1", .run = run_node_show},
+    {.noun = "node", .verb = "check", .key = "NAME", .kind = "node",
+     .flags = BIT(FLAG_REPAIR) | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
+     .words = "compare what is in force with what should be; a task", .example = "node check mx1 --repair", .run = run_node_check},
+    {.noun = "node", .verb = "revoke", .key = "NAME", .kind = "node", .flags = ASKING, .done = "revoked",
+     .loses = "its key is worth nothing from now on; mail on it goes on",
+     .words = "hear it no more and send it nothing", .example = "node revoke mx1", .run = run_node_revoke},
+    {.noun = "node", .verb = "resync", .key = "NAME", .kind = "node", .flags = ASKING | BIT(FLAG_FORCE),
+     .loses = "what the node alone knows is given up", .words = "send it everything again",
+     .example = "node resync mx1 --force", .run = run_node_resync},
+    REMOVE("node", "NAME", "forget a machine that nothing is placed on", "node remove mx1"), .flags = REMOVING | ASKING,
+     .loses = "it is heard no more; what is on its disk stays there"},
+
+    {.noun = "instance", .verb = "add", .key = "NAME", .kind = "instance", .fields = "* mail-domain", .flags = ADDING,
+     .edit = MAIL__VERB__ADD, .done = "added", .words = "one mail service with its primary domain",
+     .example = "instance add main node=mx1 hostname=mx1.example.org user-domain=staff mail-domain=example.org",
+     .run = run_instance_add},
+    SET("instance", "NAME", "instance set main hostname=mail.example.org"), .flags = CHANGING},
+    {.noun = "instance", .verb = "start", .key = "NAME", .kind = "instance", .flags = CHANGING, .edit = MAIL__VERB__MODIFY,
+     .stands_for = "running=yes", .done = "started", .words = "let its daemons run", .example = "instance start main",
+     .run = run_change},
+    {.noun = "instance", .verb = "stop", .key = "NAME", .kind = "instance", .flags = CHANGING, .edit = MAIL__VERB__MODIFY,
+     .stands_for = "running=no", .done = "stopped", .words = "stop its daemons", .example = "instance stop main",
+     .run = run_change},
+    {.noun = "instance", .verb = "move", .key = "NAME", .kind = "instance", .fields = "node", .flags = CHANGING,
+     .edit = MAIL__VERB__MODIFY, .done = "moved", .words = "place it on another node", .example = "instance move main node=mx2",
+     .run = run_instance_move},
+    LIST("instance", PAGING, "instance list"),
+    SHOW("instance", "NAME", 0, "instance show main"),
+    REMOVE("instance", "NAME", "forget it with all its objects; mail on the node is not touched", "instance remove main"),
+     .flags = REMOVING | ASKING, .loses = "its domains, addresses and settings go along; 'mailctl revert' brings them back"},
+
+    ADD("user-domain", "NAME", "a directory of users and groups", "user-domain add staff kind=internal node=mx1"), .flags = ADDING},
+    SET("user-domain", "NAME", "user-domain set staff replicas+=mx2"), .flags = CHANGING},
+    LIST("user-domain", PAGING, "user-domain list"),
+    SHOW("user-domain", "NAME", 0, "user-domain show staff"),
+    REMOVE("user-domain", "NAME", "forget a directory that no instance uses", "user-domain remove staff"),
+     .flags = REMOVING | ASKING, .loses = "its users are no longer known"},
+
+    ADD("domain", "DOMAIN", "a mail domain; its sleeping addresses wake up", "domain add example.org -i main"),
+     .flags = ADDING | SCOPED},
+    SET("domain", "DOMAIN", "domain set example.org catch-all=user:alice"), .flags = CHANGING | SCOPED},
+    LIST("domain", PAGING | SCOPED, "domain list"),
+    SHOW("domain", "DOMAIN", SCOPED, "domain show example.org"),
+    REMOVE("domain", "DOMAIN", "refuse its mail; its addresses sleep until it is added again", "domain remove example.org"),
+     .flags = REMOVING | ASKING | SCOPED | BIT(FLAG_PURGE), .loses = "mail to it is refused from now on; stored mail stays"},
+
+    ADD("address", "LOCAL@DOMAIN", "where the mail of an address goes; LOCAL@* is in every domain",
+        "address add info@example.org to=alice,bob"), .flags = ADDING | SCOPED},
+    SET("address", "LOCAL@DOMAIN", "address set info@example.org to+=carol"), .flags = CHANGING | SCOPED},
+    LIST("address", PAGING | SCOPED, "address list --filter info"),
+    SHOW("address", "LOCAL@DOMAIN", SCOPED, "address show info@example.org"),
+    REMOVE("address", "LOCAL@DOMAIN", "its mail is refused from now on", "address remove info@example.org"),
+     .flags = REMOVING | SCOPED},
+
+    LIST("mailbox", PAGING | SCOPED, "mailbox list"),
+    SHOW("mailbox", "USER", SCOPED, "mailbox show alice"),
+    SET("mailbox", "USER", "mailbox set alice quota=5G forward=alice@example.net"), .flags = CHANGING | SCOPED},
+    {.noun = "mailbox", .verb = "enable", .key = "USER", .kind = "mailbox", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .stands_for = "enabled=yes", .done = "enabled", .words = "open it for mail and login",
+     .example = "mailbox enable alice", .run = run_change},
+    {.noun = "mailbox", .verb = "disable", .key = "USER", .kind = "mailbox", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .stands_for = "enabled=no", .done = "disabled",
+     .words = "close it for mail and login; nothing is deleted", .example = "mailbox disable alice", .run = run_change},
+
+    SHOW("policy", NULL, SCOPED, "policy show"),
+    SET("policy", NULL, "policy set default-quota=5G"), .flags = CHANGING | SCOPED},
+
+    {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
+    {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",
+     .example = "task show 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_show},
+    {.noun = "task", .verb = "wait", .key = "ID", .flags = BIT(FLAG_TIMEOUT), .words = "until it has ended",
+     .example = "task wait 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_wait},
+    {.noun = "task", .verb = "cancel", .key = "ID", .words = "ask it to stop",
+     .example = "task cancel 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_cancel},
+
+    {.verb = "status", .flags = BIT(FLAG_NODE) | BIT(FLAG_VERBOSE), .words = "how every node stands; 1 when something is to be seen",
+     .example = "status", .run = run_status},
+    {.verb = "wait", .key = "REVISION", .key_optional = true, .flags = BIT(FLAG_TIMEOUT) | BIT(FLAG_NODE),
+     .words = "until everything, or that revision, is in force everywhere", .example = "wait --timeout 2m", .run = run_wait},
+    {.verb = "events", .flags = BIT(FLAG_FOLLOW) | BIT(FLAG_LIMIT) | BIT(FLAG_NODE), .words = "what happened, oldest first",
+     .example = "events --follow", .run = run_events},
+    {.verb = "export", .flags = SCOPED, .words = "the state as a file that apply takes back", .example = "export -i main > main.yaml",
+     .run = run_export},
+    {.verb = "diff", .flags = SCOPED | BIT(FLAG_FILE) | BIT(FLAG_REVISION) | BIT(FLAG_NODE) | BIT(FLAG_PRUNE),
+     .words = "what a file would change, what changed, or what a node lacks; 1 when there is something",
+     .example = "diff --revision 41..43", .run = run_diff},
+    {.verb = "apply", .flags = CHANGING | ASKING | BIT(FLAG_FILE) | BIT(FLAG_PRUNE), .done = "applied",
+     .words = "bring the state to what a file says, as one revision", .example = "apply -f site.yaml --dry-run", .run = run_apply},
+    {.verb = "history", .key = "KIND/KEY", .key_optional = true, .flags = SCOPED | BIT(FLAG_LIMIT) | BIT(FLAG_BEFORE),
+     .words = "who changed what, when and why, newest first", .example = "history address/info@example.org", .run = run_history},
+    {.verb = "revert", .key = "REVISION", .flags = CHANGING, .done = "reverted", .words = "undo that one change",
+     .example = "revert 43", .run = run_revert},
+    {.verb = "rollback", .key = "REVISION", .flags = CHANGING | ASKING | SCOPED, .done = "rolled back",
+     .loses = "every later change of that instance is undone", .words = "take one instance back to how it was then",
+     .example = "rollback 41 -i main", .run = run_rollback},
+    {.verb = "explain", .key = "KIND[.FIELD]", .key_optional = true, .words = "what a field means: type, default, limits, since",
+     .example = "explain address.to", .run = run_explain},
+    {.verb = "completion", .key = "bash|zsh|fish", .words = "a script for your shell", .example = "completion bash",
+     .run = run_completion},
+    {.verb = "help", .key = "NOUN", .key_optional = true, .words = "this, or help on a noun", .example = "help address",
+     .run = run_help},
+    {.verb = "man", .hidden = true, .words = "the manual page as mdoc", .example = "man", .run = run_man},
+    {.verb = "complete", .hidden = true, .key = "WORDS", .key_optional = true, .words = "what may follow these words",
+     .example = "complete", .run = run_complete},
+    {.verb = NULL},
+};
+/* clang-format on */
+
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+const Command *command_find(const char *noun, const char *verb)
+{
+    for (const Command *command = commands; command->verb; command++)
+        if (same(command->noun, noun) && strcmp(command->verb, verb) == 0)
+            return command;
+    return NULL;
+}
+
+bool command_noun_known(const char *noun)
+{
+    for (const Command *command = commands; command->verb; command++)
+        if (same(command->noun, noun))
+            return true;
+    return false;
+}
+
+const char *command_nearest(const char *noun, const char *word)
+{
+    const char *candidates[128];
+    size_t n = 0;
+
+    for (const Command *command = commands; command->verb; command++) {
+        if (command->hidden || (noun && !same(command->noun, noun)))
+            continue;
+        assert(n < sizeof candidates / sizeof *candidates);
+        candidates[n++] = !noun && command->noun ? command->noun : command->verb;
+    }
+    return nearest_of(word, candidates, n);
+}
+
+bool command_takes(const Command *command, FlagId flag)
+{
+    return (command->flags | GLOBAL) & BIT(flag);
+}
+
+const KindMeta *command_meta(const Command *command)
+{
+    const KindInfo *info = command->kind ? kind_by_name(command->kind) : NULL;
+
+    return info ? info->meta : NULL;
+}
+
+typedef void EachField(void *context, const char *name, const FieldMeta *meta);
+
+void command_each_field(const Command *command, void *context, EachField *each)
+{
+    const KindMeta *kind = command_meta(command);
+
+    for (const char *word = command->fields; word && *word; word += strcspn(word, " ")) {
+        word += strspn(word, " ");
+        if (*word == '*') {
+            for (size_t i = 0; kind && i < kind->n_fields; i++)
+                if (!kind->fields[i].computed)
+                    each(context, kind->fields[i].name, &kind->fields[i]);
+            continue;
+        }
+        DEFER(xfree) char *name = xstrndup(word, strcspn(word, " "));
+        each(context, name, kind ? meta_field(kind, name) : NULL);
+    }
+}
+
+static bool field_same(const char *a, const char *b) /* '-' and '_' alike */
+{
+    for (; *a && *b; a++, b++)
+        if (*a != *b && !((*a == '-' || *a == '_') && (*b == '-' || *b == '_')))
+            return false;
+    return *a == *b;
+}
+
+typedef struct FieldSearch {
+    const char *wanted;
+    bool found;
+    Nearest nearest;
+} FieldSearch;
+
+static void field_look(void *context, const char *name, const FieldMeta *meta)
+{
+    FieldSearch *search = context;
+
+    (void)meta;
+    search->found |= field_same(search->wanted, name);
+    nearest_offer(&search->nearest, name);
+}
+
+bool command_has_field(const Command *command, const char *field)
+{
+    FieldSearch search = {.wanted = field};
+
+    nearest_init(&search.nearest, field);
+    command_each_field(command, &search, field_look);
+    return search.found;
+}
+
+const char *command_field_nearest(const Command *command, const char *field)
+{
+    static char found[NEAREST_TEXT_MAX + 1];
+    FieldSearch search = {.wanted = field};
+
+    nearest_init(&search.nearest, field);
+    command_each_field(command, &search, field_look);
+    const char *name = nearest_found(&search.nearest);
+    if (!name)
+        return NULL;
+    for (size_t i = 0; i <= strlen(name); i++)
+        found[i] = (char)(name[i] == '_' ? '-' : name[i]);
+    return found;
+}
+
+char *command_title(const Command *command)
+{
+    return command->noun ? xasprintf("%s %s", command->noun, command->verb) : xstrdup(command->verb);
+}
+
+char *command_synopsis(const Command *command)
+{
+    DEFER(xfree) char *title = command_title(command);
+    DEFER(buf_done) Buf out = {0};
+
+    buf_append_text(&out, title);
+    if (command->key)
+        buf_printf(&out, command->key_optional ? " [%s]" : " %s", command->key);
+    if (command->fields && strcmp(command->fields, "node") == 0)
+        buf_append_text(&out, " node=NODE");
+    else if (command->fields && strcmp(command->fields, "listen") == 0)
+        buf_append_text(&out, " listen=ADDRESS:PORT");
+    else if (command->fields)
+        buf_append_text(&out, " [FIELD=VALUE...]");
+    return xstrdup(buf_text(&out));
+}
