@@ -13,13 +13,15 @@
  *     store_commit                         now, and not before, answers may leave
  *
  * Reads inside a batch see it; reads outside see what is committed.  Not thread-safe.
+ * Reads may nest, and who is called by one may change what it reads.  A full or failing disk can undo the whole batch
+ * in the middle of a change: everything then fails with those words until store_commit or store_rollback.
  * Another database shall fit behind this header.
  */
 #pragma once
 #include "base/error.h"
+#include "control.pb-c.h"
 #include "model/object.h"
 #include "model/validate.h"
-#include "control.pb-c.h"
 #include "seal/digest.h"
 
 typedef struct Store Store;
@@ -38,8 +40,8 @@ CHECKED Error *store_commit(Store *store); /* on error everything of the batch i
 void store_rollback(Store *store);
 
 CHECKED Error *change_begin(Store *store);
-CHECKED Error *store_put(Store *store, const Object *object);     /* equal bytes: nothing happens */
-CHECKED Error *store_remove(Store *store, const ObjectRef *ref);  /* NOT_FOUND */
+CHECKED Error *store_put(Store *store, const Object *object);    /* equal bytes: nothing happens */
+CHECKED Error *store_remove(Store *store, const ObjectRef *ref); /* NOT_FOUND */
 
 typedef struct Author {
     const char *who;     /* "root", "helpdesk (uid 1000)", "controller" */
@@ -84,7 +86,7 @@ CHECKED Error *store_each(Store *store, const StoreFilter *filter, StoreEach *ea
 
 typedef struct RevisionRow {
     uint64_t revision;
-    uint64_t time_s; /* since 1970 */
+    uint64_t time_s;                 /* since 1970 */
     const char *who, *message, *via; /* borrowed for the call; message and via may be NULL */
     uint64_t n_changed;
 } RevisionRow;
@@ -93,10 +95,12 @@ typedef struct RevisionRow {
 CHECKED Error *store_history(Store *store, const ObjectRef *ref, uint64_t before, size_t limit,
                              Error *(*each)(void *context, const RevisionRow *row), void *context);
 
-/* What differs between two revisions (to 0: now), in the order of kinds; before or after is NULL where there was none.
- * instance NULL: all.  Borrowed for the call. */
+/* What differs between two revisions (to 0: now; either may be the later one), in the order of kinds, instances and names;
+ * before or after is NULL where there was none.  instance NULL: all, else what lies in it, and itself.  Borrowed for the
+ * call.  NOT_FOUND: a revision that is not there yet, or no longer kept. */
 typedef Error *StoreDiffEach(void *context, const Object *before, const Object *after);
-CHECKED Error *store_diff(Store *store, uint64_t from, uint64_t to, const char *instance, StoreDiffEach *each, void *context);
+CHECKED Error *store_diff(Store *store, uint64_t from, uint64_t to, const char *instance, StoreDiffEach *each,
+                          void *context);
 
 /* Has anything changed this object after 'revision'?  0: no; else the first revision that did. */
 CHECKED Error *store_changed_since(Store *store, const ObjectRef *ref, uint64_t revision, uint64_t *ret_revision);
@@ -122,7 +126,8 @@ CHECKED Error *store_node_scopes(Store *store, const char *node, uint64_t revisi
                                  Error *(*each)(void *context, const char *scope), void *context);
 
 /* Nodes that a revision concerns: subscribed before or after to a scope that it touched.  0: every node. */
-CHECKED Error *store_nodes_touched(Store *store, uint64_t revision, Error *(*each)(void *context, const char *node), void *context);
+CHECKED Error *store_nodes_touched(Store *store, uint64_t revision, Error *(*each)(void *context, const char *node),
+                                   void *context);
 
 /* The way of a node from revision 'from' (0: everything) to the newest, streamed in the order of kinds:
  * scopes it no longer needs, objects that are gone, objects new or changed (all of a newly needed scope). */
@@ -143,24 +148,29 @@ typedef struct NodeKey {
     uint64_t joined_s, last_seen_s; /* since 1970; 0: never */
 } NodeKey;
 CHECKED Error *store_node_keys(Store *store, Error *(*each)(void *context, const NodeKey *key), void *context);
-CHECKED Error *store_node_key_set(Store *store, const char *node, const char *public_key); /* a join: ends an older key */
-CHECKED Error *store_node_key_revoke(Store *store, const char *node);                      /* NOT_FOUND: never joined */
-CHECKED Error *store_node_key_forget(Store *store, const char *node);                      /* the node was removed */
+CHECKED Error *
+store_node_key_set(Store *store, const char *node,
+                   const char *public_key); /* a join: ends an older key; CONFLICT: another node has this one */
+CHECKED Error *store_node_key_revoke(Store *store, const char *node); /* NOT_FOUND: never joined */
+CHECKED Error *store_node_key_forget(Store *store, const char *node); /* the node was removed */
 CHECKED Error *store_node_seen(Store *store, const char *node, uint64_t time_s);
 
-CHECKED Error *store_token_add(Store *store, const char *node, const Digest *hash, uint64_t expires_s); /* replaces an older one */
+CHECKED Error *store_token_add(Store *store, const char *node, const Digest *hash,
+                               uint64_t expires_s); /* replaces an older one */
 /* Spends it: NOT_FOUND: no such token, or another node's (the words do not say which); DENIED: expired. */
 CHECKED Error *store_token_spend(Store *store, const char *node, const Digest *hash, uint64_t now_s);
 
 /* ---- tasks and events ---- */
 
-CHECKED Error *store_task_put(Store *store, const Mail__TaskInfo *task); /* by task_id, whole */
+CHECKED Error *store_task_put(Store *store,
+                              const Mail__TaskInfo *task); /* by task_id, whole; the newest 10,000 are kept */
 CHECKED Error *store_task_each(Store *store, const char *task_id, size_t limit, /* NULL: newest first */
                                Error *(*each)(void *context, const Mail__TaskInfo *task), void *context);
 
 /* *number is given to the event; the newest 10,000 are kept. */
 CHECKED Error *store_event_add(Store *store, const Mail__EventInfo *event, uint64_t *ret_number);
-CHECKED Error *store_event_each(Store *store, const char *node, uint64_t after, size_t limit, /* newest 'limit', oldest first */
+CHECKED Error *store_event_each(Store *store, const char *node, uint64_t after,
+                                size_t limit, /* newest 'limit', oldest first */
                                 Error *(*each)(void *context, const Mail__EventInfo *event), void *context);
 
 /* Happenings of nodes are told once: the highest number taken from each. */
