@@ -1,0 +1,44 @@
+/* task_inside.h - what the files of tasks.h share; nobody else includes it */
+#pragma once
+#include "tasks.h"
+
+/* Verbs as they are stored and shown: they say all there is to say, so that a task can be sent again from its row. */
+#define TASK_CHECK "node check"
+#define TASK_REPAIR "node check --repair"
+
+enum { TASK_RETRY_MS = 5000 /* the node could not begin it, or the store could not keep it */ };
+
+typedef struct Task {
+    Mail__TaskInfo *info; /* as stored, and its progress */
+    bool dirty;           /* its state is to be stored */
+    bool asked;           /* in this session what became of it */
+    bool cancel;          /* to be told to the node */
+    uint64_t start_id;    /* of the message that started it in this session; 0: none */
+    Msec retry_at;
+    Mail__TaskResult *result; /* heard, not stored yet; NULL: none */
+} Task;
+
+struct Tasks {
+    Store *store;
+    Nodes *nodes;
+    Events *events;
+    Task **list; /* that have not ended */
+    size_t n;
+    uint64_t moves;
+    Msec wake_at, store_at;
+    bool failing; /* said once */
+};
+
+/* tasks.c */
+Task *task_find(const Tasks *tasks, const char *id); /* NULL: not among those that have not ended */
+bool task_of(const Task *task, const char *node);
+void task_state(Tasks *tasks, Task *task, Mail__TaskState state);
+bool task_id_valid(const char *id);
+/* As it is stored, owned by the caller; NULL: no such task. */
+CHECKED Error *task_stored(Tasks *tasks, const char *id, Mail__TaskInfo **ret_info);
+
+/* task_link.c: false: not sent */
+bool task_send_start(Tasks *tasks, Task *task);
+bool task_send_cancel(Tasks *tasks, const Task *task);
+void task_send_seen(Tasks *tasks, const char *node, const char *id);
+void task_send_ask(Tasks *tasks, const char *node); /* what became of those that were under way when the link broke? */
