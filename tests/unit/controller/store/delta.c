@@ -1,7 +1,7 @@
 /* A random walk beside a model that keeps every state whole: from any revision a node gets to what it should have. */
 #include "fixture.h"
 
-enum { N_THINGS = 42, N_NODES = 3, N_VARIANTS = 4, N_REVISIONS = 30 };
+enum { N_THINGS = 42, N_NODES = 3, N_VARIANTS = 4, N_REVISIONS = 30, FIRST_MOVER = 3, N_MOVERS = 5 };
 
 /* All that may be stated, in the order of kinds, instances and names; each in some variants, 0: not there. */
 typedef struct Thing {
@@ -337,7 +337,7 @@ static size_t count_differing(const State *a, const State *b)
     return n;
 }
 
-/* Some steps, often on the same few things. */
+/* Some steps, often on the same few things; user domains and instances move about. */
 static void change_some(State *now)
 {
     const State before = *now;
@@ -345,6 +345,8 @@ static void change_some(State *now)
 
     for (uint32_t steps = 1 + chance(6); steps; steps--) {
         size_t i = chance(3) ? (first + chance(2)) % n_things : chance((uint32_t)n_things);
+        if (chance(4) == 0)
+            i = FIRST_MOVER + chance(N_MOVERS);
         uint8_t variant = (uint8_t)chance(N_VARIANTS);
         ObjectRef ref = ref_of(things[i].kind, things[i].instance, things[i].name);
         if (variant)
