@@ -59,7 +59,7 @@ static void socket_close(CurveClient *client)
     if (client->monitor)
         zmq_close(client->monitor);
     client->socket = client->monitor = NULL;
-    client->shaken = client->up = false;
+    client->shaken = client->up = client->news = false;
 }
 
 static Error *options_set(CurveClient *client)
@@ -208,11 +208,13 @@ static void take_event(CurveClient *client, unsigned event, Msec now)
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         cut_off(client);
+        try_next(client, &client->retry_ms, RECONNECT_MOST_MS, now);
         break;
     case ZMQ_EVENT_DISCONNECTED:
+        /* After octets that do not decrypt libzmq gives the socket up without a word: each connection gets a new one. */
         if (client->shaken)
             trouble(client, xstrdup("connection lost"));
-        client->shaken = client->up = client->news = false;
+        try_next(client, &client->retry_ms, RECONNECT_MOST_MS, now);
         break;
     case ZMQ_EVENT_CONNECT_RETRIED:
         retried(client, now);
