@@ -150,7 +150,8 @@ Error *folder_make(const char *path, mode_t mode, uid_t uid, gid_t gid)
         return error_new(ERROR_INVALID, "%s: path too long", path);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+        bool made = mkdir(part, 0755) == 0;
+        if ((!made && errno != EEXIST) || (made && chmod(part, 0755) != 0)) /* past the umask */
             return error_in(error_system("mkdir"), "%s", part);
         *slash = '/';
     }
