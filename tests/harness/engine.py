@@ -114,7 +114,7 @@ class Engine:
                 peer = peers[key.fileobj]
                 try:
                     envelopes = peer.read()
-                    for envelope in envelopes:
+                    for envelope in envelopes or ():
                         self._answer(peer, envelope)
                 except OSError:
                     envelopes = None

@@ -5,6 +5,7 @@ local: u32 little endian length, then the envelope.  CURVE: one frame, the envel
 import select
 import socket
 import struct
+import subprocess
 import time
 
 import zmq
@@ -67,12 +68,25 @@ class Closed(Exception):
     """The other side ended the connection."""
 
 
+def connected_as(uid, path):
+    """A socket that another user connected: peer credentials are those of connect(2)."""
+    here, there = socket.socketpair()
+    code = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+            "socket.send_fds(socket.socket(fileno=0), [b'x'], [s.fileno()])")
+    with here, there:
+        subprocess.run(["/usr/bin/python3", "-c", code, path], stdin=there, user=uid, group=uid, extra_groups=[], check=True)
+        return socket.socket(fileno=socket.recv_fds(here, 1, 1)[1][0])
+
+
 class LocalLink:
     """A raw unix-socket peer."""
 
-    def __init__(self, path, greet=True):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(path)
+    def __init__(self, path, greet=True, uid=None):
+        if uid is None:
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.connect(path)
+        else:
+            self.socket = connected_as(uid, path)
         self._next, self._in = 1, b""
         if greet:
             self.send(body("greeting", protocol=VERSION, release="test", program="test"))

@@ -130,6 +130,7 @@ def test_revoked_node_is_heard_no_more(cluster):
         assert peer.handshake()
         peer.send(body("hello", schema=1, release="1.0.0", revision=0, boot_id=node.boot_id, applied_revision=0))
         peer.expect("standing")
+        peer.expect("delta")
         c.ctl("node revoke mx2 --yes")
         before = c.status()["mx2"]
         # On the connection that is still there.

@@ -94,7 +94,7 @@ def everything(c):
     c.ctl("admin add helpdesk role=operator uid=12345 instances=main")
     c.ctl("admin add team role=viewer group=nogroup")
     c.ctl("address add info@* to=alice,group:sales,x@far.example.com internal=yes description='yes'")
-    c.ctl("address add o'neil@exämple.net to=bob")
+    c.ctl(["address", "add", "o'neil@exämple.net", "to=bob"])
     c.ctl("address add kept@gone.example.org to=bob")
     c.ctl("domain remove gone.example.org --yes")
     c.ctl("mailbox set alice enabled=no forward=a@b.example.com,c@d.example.com keep-copy=no quota=1536Mi spam-retention=3d")

@@ -14,7 +14,7 @@ import desired_pb2
 from system.rubbish import RUBBISH, field
 
 
-def obj(kind, instance, name, **fields):
+def obj(kind, instance, name, /, **fields):
     o = desired_pb2.Object(name=name)
     if instance:
         o.instance_name = instance

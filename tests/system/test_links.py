@@ -24,7 +24,7 @@ def add(c, n, code=(0, 7)):
 
 
 def converged(c):
-    c.ctl("wait --timeout 40s", timeout=60)
+    c.ctl("wait --timeout 40s", code=(0, 7), timeout=60)
     names = set(c.ctl("address list -o name").names)
     rows = {f"{local}@example.org" for local, in c["mx1"].tables.query("SELECT local FROM rcpt WHERE scope='example.org'")}
     return names == rows

@@ -21,7 +21,7 @@ static void every_body_has_a_row(void **state)
         if (!link_decide((BodyCase)field->id, LINK_UP, &verb))
             fail_msg("%s has no row", field->name);
     }
-    assert_true(n > 60);
+    assert_true(n > 50);
 }
 
 static void no_other_number_has_one(void **state)
