@@ -209,6 +209,8 @@ static void take_hello(Nodes *nodes, Node *node, const CurveRoute *route, const 
     take_stand(node, hello, verdict);
     if (hello->applied_revision < node->applied) /* it has lost what it had: in force is what it says today */
         node->applied = hello->applied_revision;
+    if (node->applied < node->config)
+        node->config = node->applied;
     take_connection(nodes, node, route, hello, now);
     log_info("node says hello", kv("node", node->name), kv("revision", facts.revision), kv("newest", facts.newest),
              kv("standing", hello_verdict_name(verdict)));

@@ -124,6 +124,25 @@ static void hello_again_heals(void **state)
     hears_nothing(peer, MAIL__ENVELOPE__BODY_DELTA);
 }
 
+static void what_a_node_has_lost_is_not_in_force(void **state)
+{
+    Have have = {0}, nothing = {0};
+    Refusal refusal;
+
+    (void)state;
+    site();
+    Peer *peer = online("mx1", &have);
+    say_hello(peer, &nothing);
+    standing_is(peer, MAIL__STANDING_STATE__BEHIND);
+    assert_int_equal(force("mx1", 0).state, MAIL__FORCE_STATE__PENDING);
+    assert_int_equal(force("mx1", 2).state, MAIL__FORCE_STATE__PENDING);
+    take_delta(peer, &nothing);
+    say_refused(peer, nothing.revision, ERROR_REFUSED, "no"); /* it was in force, and is not now */
+    until(nodes_take_refusal(nodes, &refusal));
+    assert_int_equal(refusal.good_revision, 0);
+    error_free(&refusal.why);
+}
+
 static void a_report_tells_that_a_delta_arrived(void **state)
 {
     Have have = {0};
@@ -626,6 +645,7 @@ int main(void)
         TEST(deltas_add_up),
         TEST(one_delta_is_in_flight),
         TEST(hello_again_heals),
+        TEST(what_a_node_has_lost_is_not_in_force),
         TEST(a_report_tells_that_a_delta_arrived),
         TEST(drift_is_told_and_all_is_sent),
         TEST(a_large_delta_comes_in_parts),
