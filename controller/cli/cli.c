@@ -59,6 +59,24 @@ Error *cli_flush(Cli *cli)
     return error_system("stdout");
 }
 
+static char interrupted_words[256];
+
+static void on_interrupt(int signal_number)
+{
+    ssize_t written = write(STDERR_FILENO, interrupted_words, strlen(interrupted_words));
+
+    (void)written;
+    _exit(128 + signal_number);
+}
+
+void cli_interrupted_says(const char *words)
+{
+    DEFER(xfree) char *shown = escaped(words);
+
+    snprintf(interrupted_words, sizeof interrupted_words, "\n%s\n", shown);
+    signal(SIGINT, on_interrupt);
+}
+
 /* ---- failures ---- */
 
 /* "address add: address info@example.org: ..." says its noun twice. */

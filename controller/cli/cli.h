@@ -57,5 +57,8 @@ CHECKED Error *cli_confirm(Cli *cli, const char *what);
 /* What is printed so far is out: SYSTEM when it cannot be (a full disk); a reader that has gone ends the program quietly. */
 CHECKED Error *cli_flush(Cli *cli);
 
+/* From now on Ctrl-C ends with 130 and says this: what was begun goes on without us. */
+void cli_interrupted_says(const char *words);
+
 /* Prints an error as CLI.md wants it and gives the exit code. */
 int cli_fail(const Cli *cli, Error **err);

@@ -368,7 +368,7 @@ static void object_print(FILE *out, const Object *object)
         const FieldMeta *field = &info->meta->fields[i];
         DEFER(xfree) char *text = field_text(object, field), *shown = escaped(*text ? text : "-");
         DEFER(xfree) char *left = field_title(field);
-        fprintf(out, "  %-19s %s\n", left, shown);
+        fprintf(out, "  %-21s %s\n", left, shown);
     }
 }
 

@@ -193,7 +193,7 @@ static void progress_print(const Mail__TaskInfo *task, Msec *shown_at)
     bool terminal = isatty(STDERR_FILENO);
     Msec now = clock_ms();
 
-    if (!progress || (*shown_at && now < *shown_at + (terminal ? 100 : 10000)))
+    if (!progress || !progress->of || (*shown_at && now < *shown_at + (terminal ? 100 : 10000)))
         return;
     *shown_at = now;
     DEFER(xfree) char *unit = escaped(progress->unit ? progress->unit : "");
@@ -325,6 +325,8 @@ Error *run_node_check(Cli *cli, const Line *line, int *ret_exit)
         return err;
     if (isatty(STDERR_FILENO) || detach)
         fprintf(stderr, "task %s\n", id);
+    DEFER(xfree) char *words = xasprintf("the task goes on: mailctl task wait %s", id);
+    cli_interrupted_says(words);
     err = follow(&call, detach ? FOLLOW_STORED : FOLLOW_RUNNING, limit, ret_exit);
     return err && cli->exit == EXIT_LOST ? error_hint(err, "mailctl task show %s", id) : err;
 }

@@ -291,6 +291,12 @@ Error *outcome_take(Call *call, bool dry_run, const char *subject, const char *d
         envelope_free(&newest);
         newest = envelope;
         const Mail__Outcome *outcome = newest->outcome;
+        if (outcome->revision && !call->ended && call->changes) {
+            DEFER(xfree)
+            char *words =
+                xasprintf("stored as revision %" PRIu64 ", it goes on by itself: mailctl wait", outcome->revision);
+            cli_interrupted_says(words);
+        }
         n_differences += dry_run ? outcome->n_differences : 0;
         if (dry_run)
             err = differences_print(cli, cli->out, outcome->differences, outcome->n_differences, array);

@@ -62,6 +62,15 @@ static Error *remote_next(void *self, Msec until, Envelope **ret_envelope)
     }
 }
 
+/* A key that is let in is not yet an admin's: it may be a node's, and its session knows no greeting. */
+static Error *refusal(Error *err)
+{
+    if (err->code == ERROR_UNSUPPORTED)
+        return err;
+    err->code = ERROR_DENIED;
+    return error_in(err, "the controller does not take this key for an admin's");
+}
+
 static Error *greet(Remote *link)
 {
     Mail__Greeting greeting = MAIL__GREETING__INIT;
@@ -81,7 +90,7 @@ static Error *greet(Remote *link)
         if (!err && !said)
             return error_new(ERROR_UNAVAILABLE, "it does not greet us: is this the key of an admin?");
         if (!err && said->body_case == MAIL__ENVELOPE__BODY_FAILURE)
-            return error_of(said->failure);
+            return refusal(error_of(said->failure));
         if (!err && said->body_case == MAIL__ENVELOPE__BODY_GREETING && said->greeting->protocol != ENVELOPE_VERSION)
             return error_new(ERROR_UNSUPPORTED, "the controller speaks protocol %u, we speak %d",
                              said->greeting->protocol, ENVELOPE_VERSION);

@@ -5,11 +5,13 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,6 +21,8 @@ enum { REPLIES_MAX = 6, WORDS_MAX = 16, OUTPUT_MAX = 8192 };
 /* ---- a controller of our own ---- */
 
 typedef Envelope Reply;
+
+static const Reply interrupt; /* in its place somebody presses Ctrl-C */
 
 static struct {
     const Reply *replies[REPLIES_MAX]; /* in order; NULL: the link breaks */
@@ -67,6 +71,8 @@ static Error *fake_next(void *self, Msec until, Envelope **ret_envelope)
         return NULL; /* between the parts of an apply */
     assert_true(controller.at < REPLIES_MAX);
     const Reply *reply = controller.replies[controller.at++];
+    if (reply == &interrupt)
+        raise(SIGINT);
     if (!reply)
         return error_new(ERROR_UNAVAILABLE, "the link broke");
     Envelope answer = *reply;
@@ -130,9 +136,10 @@ static void restore(int fd, int saved, int file, char *ret_text)
     close(file);
 }
 
+static const CliProgram fake = {.name = "mailctl", .transport = fake_transport};
+
 static int run(const char *line)
 {
-    static const CliProgram program = {.name = "mailctl", .transport = fake_transport};
     char *text = xstrdup(line), *words[WORDS_MAX] = {(char *)"mailctl"};
     int n = 1, out_saved = -1, err_saved = -1;
 
@@ -140,7 +147,7 @@ static int run(const char *line)
         words[n++] = word;
     fflush(stdout);
     int out = redirect(STDOUT_FILENO, &out_saved), err = redirect(STDERR_FILENO, &err_saved);
-    int code = cli_main(n, words, &program);
+    int code = cli_main(n, words, &fake);
     fflush(stdout);
     restore(STDOUT_FILENO, out_saved, out, said_out);
     restore(STDERR_FILENO, err_saved, err, said_err);
@@ -365,9 +372,6 @@ static void changes_and_what_became_of_them(void **state)
     };
 
     (void)state;
-    reply_first = reply_pending;
-    reply_first.has_last = 0;
-    reply_first.last = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         controller_reset();
         memcpy(controller.replies, cases[i].replies, sizeof cases[i].replies);
@@ -549,10 +553,10 @@ static void shows(void **state)
     controller.replies[0] = &part->reply;
     expect("address show A@Example.org", 0,
            "address a@example.org of main\n"
-           "  to                  user:alice\n"
-           "  internal            no\n"
-           "  description         -\n"
-           "  dormant             no\n",
+           "  to                    user:alice\n"
+           "  internal              no\n"
+           "  description           -\n"
+           "  dormant               no\n",
            "");
     assert_string_equal(controller.asked[0]->list->name, "a@example.org");
     part_free(part);
@@ -710,6 +714,42 @@ static void tasks_and_their_ends(void **state)
     controller_reset();
 }
 
+/* It is stored, or has begun: Ctrl-C says so, and only ends the waiting. */
+static void ctrl_c(void **state)
+{
+    static const struct {
+        const char *line;
+        bool stored;
+        const char *words;
+    } cases[] = {{"address add info@example.org to=alice", true,
+                  "\nstored as revision 43, it goes on by itself: mailctl wait\n"},
+                 {"node check mx1", false, "\nthe task goes on: mailctl task wait 0"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[OUTPUT_MAX];
+        int status = 0, saved = -1, file = -1;
+        controller_reset();
+        controller.replies[0] = cases[i].stored ? &reply_first : &interrupt;
+        controller.replies[1] = &interrupt;
+        file = redirect(STDERR_FILENO, &saved);
+        pid_t child = fork();
+        if (child == 0) {
+            char *words[WORDS_MAX] = {(char *)"mailctl"}, *line = strdup(cases[i].line);
+            int n = 1;
+            for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+                words[n++] = word;
+            _exit(cli_main(n, words, &fake));
+        }
+        waitpid(child, &status, 0);
+        restore(STDERR_FILENO, saved, file, text);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 130 ||
+            strncmp(text, cases[i].words, strlen(cases[i].words)) != 0)
+            fail_msg("%s: status %x: %s", cases[i].line, (unsigned)status, text);
+    }
+    controller_reset();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -722,10 +762,13 @@ int main(void)
         cmocka_unit_test(status_for_people_and_programs),
         cmocka_unit_test(tokens_go_into_files),
         cmocka_unit_test(tasks_and_their_ends),
+        cmocka_unit_test(ctrl_c),
     };
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     dup2(null, STDIN_FILENO); /* no terminal */
+    reply_first = reply_pending;
+    reply_first.has_last = reply_first.last = 0;
     unsetenv("HOME");
     unsetenv("MAILNODE_ROOT");
     return cmocka_run_group_tests(tests, NULL, NULL);
