@@ -1,0 +1,195 @@
+#include "authorise.h"
+
+#include "base/alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the table ---- */
+
+typedef enum Where {
+    NOWHERE,  /* never, whoever asks */
+    ANYWHERE, /* limited to instances or not */
+    INSIDE,   /* limited: only in those instances */
+    WHOLE,    /* limited: not at all */
+} Where;
+
+typedef struct Rule {
+    bool listed;
+    Where where;
+    Mail__Role least;
+    const char *deed; /* "name may not ..." */
+} Rule;
+
+enum { N_BODIES = 128, N_OBJECT_KINDS = 32, N_VERBS = 3 };
+
+#define ASKS(body, where_, least_, deed_)                                                                              \
+    [MAIL__ENVELOPE__BODY_##body] = {.listed = true, .where = (where_), .least = MAIL__ROLE__##least_, .deed = (deed_)}
+#define NEVER(body) [MAIL__ENVELOPE__BODY_##body] = {.listed = true, .where = NOWHERE}
+
+/* clang-format off */
+static const Rule bodies[N_BODIES] = {
+    ASKS(LIST,         ANYWHERE, VIEWER,   "read"),
+    ASKS(GET_HISTORY,  ANYWHERE, VIEWER,   "read"),
+    ASKS(GET_DIFF,     ANYWHERE, VIEWER,   "read"),
+    ASKS(GET_STATUS,   ANYWHERE, VIEWER,   "read"),
+    ASKS(GET_EVENTS,   ANYWHERE, VIEWER,   "read"),
+    ASKS(GET_TASKS,    ANYWHERE, VIEWER,   "read"),
+    ASKS(TASK_WAIT,    ANYWHERE, VIEWER,   "read"),
+    ASKS(WAIT,         ANYWHERE, VIEWER,   "read"),
+    ASKS(CHANGE,       ANYWHERE, OPERATOR, "change anything"), /* then by kind, below */
+    ASKS(ROLLBACK,     INSIDE,   ADMIN,    "roll an instance back"),
+    ASKS(REVERT,       WHOLE,    ADMIN,    "revert a change"),
+    ASKS(APPLY_BEGIN,  WHOLE,    ADMIN,    "apply a file"),
+    ASKS(APPLY_PART,   WHOLE,    ADMIN,    "apply a file"),
+    ASKS(APPLY_END,    WHOLE,    ADMIN,    "apply a file"),
+    ASKS(NODE_TOKEN,   WHOLE,    ADMIN,    "add or replace a node"),
+    ASKS(NODE_REVOKE,  WHOLE,    ADMIN,    "revoke a node"),
+    ASKS(NODE_RESYNC,  WHOLE,    ADMIN,    "resync a node"),
+    ASKS(TASK_NEW,     WHOLE,    ADMIN,    "start a task on a node"), /* its one verb is node check */
+    ASKS(TASK_STOP,    WHOLE,    ADMIN,    "stop a task"),
+
+    /* What is said by us, on other links, or before anybody is known. */
+    NEVER(FAILURE), NEVER(DONE), NEVER(GREETING),
+    NEVER(HELLO), NEVER(STANDING), NEVER(DELTA), NEVER(APPLIED), NEVER(REFUSED), NEVER(PREPARE), NEVER(PREPARED),
+    NEVER(HOLD), NEVER(TASK_START), NEVER(TASK_CANCEL), NEVER(TASK_ASK), NEVER(TASK_PROGRESS), NEVER(TASK_RESULT),
+    NEVER(TASK_SEEN), NEVER(REPORT), NEVER(PING), NEVER(PONG), NEVER(JOIN), NEVER(JOINED),
+    NEVER(OUTCOME), NEVER(LISTED), NEVER(REVISIONS), NEVER(DIFFERENCES), NEVER(STATUS), NEVER(EVENTS), NEVER(TOKEN),
+    NEVER(TASKS),
+    NEVER(ENGINE_STATE), NEVER(ENGINE_PREPARE), NEVER(ENGINE_SWITCH), NEVER(ENGINE_ABORT), NEVER(ENGINE_REFRESH),
+    NEVER(ENGINE_TASK), NEVER(ENGINE_IS),
+};
+
+#define CELL(where_, least_) {.listed = true, .where = (where_), .least = MAIL__ROLE__##least_}
+#define KIND(kind, add, modify, remove)                                      \
+    [MAIL__OBJECT__BODY_##kind] = {[MAIL__VERB__ADD] = add, [MAIL__VERB__MODIFY] = modify, [MAIL__VERB__REMOVE] = remove}
+
+static const Rule edits[N_OBJECT_KINDS][N_VERBS] = {
+    /*                add                     set                     remove */
+    KIND(NODE,        CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN)),
+    KIND(INSTANCE,    CELL(WHOLE, ADMIN),     CELL(INSIDE, ADMIN),    CELL(WHOLE, ADMIN)),
+    KIND(USER_DOMAIN, CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN)),
+    KIND(ADMIN,       CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN)),
+    KIND(DOMAIN,      CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
+    KIND(POLICY,      CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
+    KIND(ADDRESS,     CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR)),
+    KIND(MAILBOX,     CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR)),
+};
+/* clang-format on */
+
+/* ---- askers ---- */
+
+Asker *asker_new(const char *who, const char *entry, Mail__Role role, char *const *instances, size_t n_instances)
+{
+    Asker *asker = xcalloc(1, sizeof *asker);
+
+    *asker = (Asker){.who = xstrdup(who), .entry = xstrdup(entry), .role = role, .n_instances = n_instances};
+    asker->instances = n_instances ? xcalloc(n_instances, sizeof *asker->instances) : NULL;
+    for (size_t i = 0; i < n_instances; i++)
+        asker->instances[i] = xstrdup(instances[i]);
+    return asker;
+}
+
+Asker *asker_clone(const Asker *asker)
+{
+    return asker_new(asker->who, asker->entry, asker->role, asker->instances, asker->n_instances);
+}
+
+void asker_free(Asker **asker)
+{
+    if (!*asker)
+        return;
+    for (size_t i = 0; i < (*asker)->n_instances; i++)
+        free((*asker)->instances[i]);
+    free((*asker)->instances);
+    free((*asker)->who);
+    free((*asker)->entry);
+    free(*asker);
+    *asker = NULL;
+}
+
+const char *role_name(Mail__Role role)
+{
+    switch (role) {
+    case MAIL__ROLE__VIEWER:
+        return "viewer";
+    case MAIL__ROLE__OPERATOR:
+        return "operator";
+    case MAIL__ROLE__ADMIN:
+        return "admin";
+    default:
+        return "unknown";
+    }
+}
+
+/* ---- deciding ---- */
+
+static bool is_theirs(const Asker *asker, const char *instance)
+{
+    for (size_t i = 0; i < asker->n_instances; i++)
+        if (strcmp(asker->instances[i], instance) == 0)
+            return true;
+    return false;
+}
+
+static Error *denied(const Asker *asker, const Rule *rule, const char *deed, const char *instance)
+{
+    if (!rule->listed || rule->where == NOWHERE)
+        return error_new(ERROR_DENIED, "%s may not %s: nobody may", asker->who, deed);
+    if (asker->role < rule->least)
+        return error_new(ERROR_DENIED, "%s may not %s: its role is %s, %s is needed", asker->who, deed,
+                         role_name(asker->role), role_name(rule->least));
+    if (instance)
+        return error_new(ERROR_DENIED, "%s may not %s of instance %s: its role is limited to other instances",
+                         asker->who, deed, instance);
+    return error_new(ERROR_DENIED, "%s may not %s: its role is limited to instances", asker->who, deed);
+}
+
+/* instance NULL: not known yet. */
+static bool allowed(const Asker *asker, const Rule *rule, const char *instance)
+{
+    if (!rule->listed || rule->where == NOWHERE || asker->role < rule->least)
+        return false;
+    if (asker->n_instances == 0 || rule->where == ANYWHERE)
+        return true;
+    return rule->where == INSIDE && (!instance || is_theirs(asker, instance));
+}
+
+Error *authorise_body(const Asker *asker, BodyCase body, const char *instance)
+{
+    static const Rule none;
+    const Rule *rule = (unsigned)body < N_BODIES ? &bodies[body] : &none;
+
+    if (allowed(asker, rule, instance))
+        return NULL;
+    return denied(asker, rule, rule->deed ? rule->deed : "ask this", rule->where == INSIDE ? instance : NULL);
+}
+
+Error *authorise_edit(const Asker *asker, Kind kind, Mail__Verb verb, const char *instance)
+{
+    static const Rule none;
+    static const char *const verbs[N_VERBS] = {"add", "change", "remove"};
+    const KindInfo *info = kind_info(kind);
+    bool known = (unsigned)kind < N_OBJECT_KINDS && (unsigned)verb < N_VERBS && info;
+    const Rule *rule = known ? &edits[kind][verb] : &none;
+
+    if (allowed(asker, rule, instance))
+        return NULL;
+    DEFER(xfree) char *deed = known ? xasprintf("%s kind '%s'", verbs[verb], info->name) : xstrdup("do this");
+    return denied(asker, rule, deed, rule->where == INSIDE ? instance : NULL);
+}
+
+bool authorise_knows_body(BodyCase body)
+{
+    return (unsigned)body < N_BODIES && bodies[body].listed;
+}
+
+bool authorise_knows_kind(Kind kind)
+{
+    if ((unsigned)kind >= N_OBJECT_KINDS)
+        return false;
+    for (int verb = 0; verb < N_VERBS; verb++)
+        if (!edits[kind][verb].listed)
+            return false;
+    return true;
+}

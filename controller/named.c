@@ -1,0 +1,235 @@
+#include "named.h"
+
+#include "base/alloc.h"
+#include "model/meta.h"
+#include "model/nearest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHOICES_MAX = 20, NEAREST_LOOK_MAX = 2000 };
+
+void named_done(Named *named)
+{
+    free(named->instance);
+    free(named->name);
+    *named = (Named){0};
+}
+
+ObjectRef named_ref(const Named *named)
+{
+    return (ObjectRef){named->kind, named->instance, named->name};
+}
+
+Error *named_kind(const char *word, Kind *ret_kind)
+{
+    const KindInfo *info = kind_by_name(word ? word : "");
+
+    if (info) {
+        *ret_kind = info->kind;
+        return NULL;
+    }
+    DEFER(xfree) char *shown = name_for_people(word ? word : "");
+    const char *nearest = kind_nearest(word ? word : "");
+    Error *err = error_new(ERROR_INVALID, "there is no kind '%s'", shown);
+    return nearest ? error_hint(err, "did you mean %s?", nearest) : err;
+}
+
+/* ---- what is not there ---- */
+
+static Error *offer(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    (void)bytes;
+    (void)size;
+    nearest_offer(context, ref->name);
+    return NULL;
+}
+
+/* The hint is a courtesy: it looks at a bounded part, and the error stands without it. */
+Error *named_missing(Store *store, const ObjectRef *ref)
+{
+    bool in_instance = kind_info(ref->kind)->meta->in_instance;
+    StoreFilter filter = {.kind = ref->kind, .instance = in_instance ? ref->instance : NULL, .limit = NEAREST_LOOK_MAX};
+    size_t local_len = 0;
+    Nearest nearest;
+
+    if (filter.instance && !*filter.instance)
+        filter.instance = NULL;
+    if (ref->kind == MAIL__OBJECT__BODY_ADDRESS && !address_split(ref->name, &local_len, &filter.domain))
+        filter.domain = NULL;
+    nearest_init(&nearest, ref->name);
+    Error *err = store_each(store, &filter, offer, &nearest);
+    error_free(&err);
+    Error *missing = error_new(ERROR_NOT_FOUND, "%s does not exist", object_title(ref).text);
+    return nearest_found(&nearest) ? error_hint(missing, "did you mean %s?", nearest_found(&nearest)) : missing;
+}
+
+static Error *exists_check(Store *store, const ObjectRef *ref)
+{
+    DEFER(object_free) Object *object = NULL;
+    Error *err = store_get(store, ref, 0, &object);
+
+    return err || object ? err : named_missing(store, ref);
+}
+
+Error *named_instance_check(Store *store, const char *instance)
+{
+    return exists_check(store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", instance});
+}
+
+Error *named_node_check(Store *store, const char *node)
+{
+    DEFER(xfree) char *name = NULL;
+    Error *err = name_normalise(MAIL__OBJECT__BODY_NODE, node ? node : "", &name);
+
+    return err ? error_in(err, "node") : exists_check(store, &(ObjectRef){MAIL__OBJECT__BODY_NODE, "", name});
+}
+
+/* ---- which instance ---- */
+
+typedef struct Choices {
+    char *names[CHOICES_MAX];
+    size_t n;
+} Choices;
+
+static void choices_done(Choices *choices)
+{
+    for (size_t i = 0; i < choices->n; i++)
+        free(choices->names[i]);
+    choices->n = 0;
+}
+
+/* Of an instance itself its name, of what lies in one that one. */
+static Error *choose(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Choices *choices = context;
+
+    (void)bytes;
+    (void)size;
+    if (choices->n < CHOICES_MAX)
+        choices->names[choices->n++] = xstrdup(ref->kind == MAIL__OBJECT__BODY_INSTANCE ? ref->name : ref->instance);
+    return NULL;
+}
+
+static Error *which_one(const Choices *choices)
+{
+    DEFER(buf_done) Buf hint = {0};
+    Error *err = error_new(ERROR_INVALID, "instance: which one?");
+
+    for (size_t i = 0; i < choices->n; i++)
+        buf_printf(&hint, "%s-i %s", i ? ", " : "", choices->names[i]);
+    return error_hint(err, "%s%s", buf_text(&hint), choices->n == CHOICES_MAX ? ", ..." : "");
+}
+
+/* The only one there is. */
+static Error *only_instance(Store *store, char **ret_instance)
+{
+    DEFER(choices_done) Choices all = {.n = 0};
+    StoreFilter filter = {.kind = MAIL__OBJECT__BODY_INSTANCE, .limit = CHOICES_MAX};
+    Error *err = store_each(store, &filter, choose, &all);
+
+    if (err)
+        return err;
+    if (all.n > 1)
+        return which_one(&all);
+    if (all.n == 0)
+        return error_hint(error_new(ERROR_NOT_FOUND, "there is no instance yet"), "mailctl instance add NAME ...");
+    *ret_instance = xstrdup(all.names[0]);
+    return NULL;
+}
+
+/* *ret_instance stays NULL when the name is nowhere. */
+static Error *instance_holding(Store *store, Kind kind, const char *name, char **ret_instance)
+{
+    DEFER(choices_done) Choices found = {.n = 0};
+    Error *err = store_each(store, &(StoreFilter){.kind = kind, .name = name, .limit = CHOICES_MAX}, choose, &found);
+
+    if (err || found.n == 0)
+        return err;
+    if (found.n > 1)
+        return which_one(&found);
+    *ret_instance = xstrdup(found.names[0]);
+    return NULL;
+}
+
+/* Where a key that holds a mail domain lies: where the domain is, or where the sleeping address is; otherwise it can only
+ * be the only instance. */
+static Error *instance_by_domain(Store *store, const Named *named, const char *domain, char **ret_instance)
+{
+    DEFER(xfree) char *only = NULL;
+    Error *err = instance_holding(store, MAIL__OBJECT__BODY_DOMAIN, domain, ret_instance);
+
+    if (!err && !*ret_instance && named->kind == MAIL__OBJECT__BODY_ADDRESS)
+        err = instance_holding(store, MAIL__OBJECT__BODY_ADDRESS, named->name, ret_instance);
+    if (err || *ret_instance)
+        return err;
+    err = only_instance(store, &only);
+    bool several = err && err->code == ERROR_INVALID;
+    if (several && named->kind == MAIL__OBJECT__BODY_ADDRESS) {
+        error_free(&err);
+        return error_in(named_missing(store, &(ObjectRef){MAIL__OBJECT__BODY_DOMAIN, "", domain}), "address %s",
+                        named->name);
+    }
+    *ret_instance = only;
+    only = NULL;
+    return err;
+}
+
+static Error *instance_find(Store *store, const Named *named, char **ret_instance)
+{
+    const char *domain = NULL;
+    size_t local_len = 0;
+
+    if (named->kind == MAIL__OBJECT__BODY_DOMAIN)
+        domain = named->name;
+    else if (named->kind == MAIL__OBJECT__BODY_ADDRESS && !address_split(named->name, &local_len, &domain))
+        domain = NULL;
+    if (domain && strcmp(domain, "*") != 0)
+        return instance_by_domain(store, named, domain, ret_instance);
+    return only_instance(store, ret_instance);
+}
+
+static Error *instance_given(Store *store, const char *given, char **ret_instance)
+{
+    Error *err = name_normalise(MAIL__OBJECT__BODY_INSTANCE, given, ret_instance);
+
+    return err ? error_in(err, "instance") : named_instance_check(store, *ret_instance);
+}
+
+static Error *name_take(const Mail__Ref *ref, Named *named)
+{
+    const KindInfo *info = kind_info(named->kind);
+    bool given = ref->name && *ref->name;
+
+    if (info->meta->single) {
+        named->name = xstrdup("");
+        return given ? error_new(ERROR_INVALID, "%s: an instance has one, without a name", info->name) : NULL;
+    }
+    if (!given)
+        return error_new(ERROR_INVALID, "%s: name is missing", info->name);
+    return error_in(name_normalise(named->kind, ref->name, &named->name), "%s", info->name);
+}
+
+Error *named_resolve(Store *store, const Mail__Ref *ref, Named *ret_named)
+{
+    DEFER(named_done) Named named = {.kind = MAIL__OBJECT__BODY__NOT_SET};
+
+    if (!ref)
+        return error_new(ERROR_INVALID, "no object is named");
+    Error *err = named_kind(ref->kind, &named.kind);
+    if (!err)
+        err = name_take(ref, &named);
+    if (err)
+        return err;
+    if (!kind_info(named.kind)->meta->in_instance)
+        named.instance = xstrdup("");
+    else if (ref->instance && *ref->instance)
+        err = instance_given(store, ref->instance, &named.instance);
+    else
+        err = instance_find(store, &named, &named.instance);
+    if (err)
+        return err;
+    *ret_named = named;
+    named = (Named){.kind = MAIL__OBJECT__BODY__NOT_SET};
+    return NULL;
+}

@@ -1,0 +1,29 @@
+/* named.h - which object a request means
+ *
+ * An instance may be left out where the key says it (a mail domain lies in one) or
+ * where there is only one.  Names are brought into their one form.
+ */
+#pragma once
+#include "store/store.h"
+
+typedef struct Named {
+    Kind kind;
+    char *instance; /* "" for kinds of the cluster */
+    char *name;     /* "" for kinds of which there is one per instance */
+} Named;
+
+/* INVALID: kind or name are none, or several instances are possible: then the words begin with "instance: which one?".
+ * NOT_FOUND: there is no such instance, no instance at all, or the name's domain is in none. */
+CHECKED Error *named_resolve(Store *store, const Mail__Ref *ref, Named *ret_named);
+void named_done(Named *named);
+ObjectRef named_ref(const Named *named);
+
+/* "instance main does not exist", with the nearest name. */
+CHECKED Error *named_instance_check(Store *store, const char *instance);
+CHECKED Error *named_node_check(Store *store, const char *node);
+
+/* INVALID, with the nearest one. */
+CHECKED Error *named_kind(const char *word, Kind *ret_kind);
+
+/* NOT_FOUND: "address x@example.org does not exist", with the nearest name there is. */
+CHECKED Error *named_missing(Store *store, const ObjectRef *ref);

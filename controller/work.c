@@ -1,0 +1,648 @@
+#include "work.h"
+
+#include "admins.h"
+
+#include "base/alloc.h"
+#include "model/meta.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MEMO_SLOTS = 64, TAKEN_NAMED_MAX = 5, SUBSCRIPTION_ROOM = OBJECT_SUBSCRIPTIONS_MAX };
+
+/* ---- what was looked up last: a file of 100,000 addresses asks for one domain 100,000 times ---- */
+
+struct Memo {
+    Object *slots[MEMO_SLOTS];
+};
+
+/* A rule that is asked at the end. */
+struct Late {
+    Late *next;
+    Kind kind;
+    char *instance, *name, *place;
+    bool removed;
+    Object *older;
+};
+
+static bool text_same(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool ref_same(const ObjectRef *a, const ObjectRef *b)
+{
+    return a->kind == b->kind && text_same(a->name, b->name) && text_same(a->instance, b->instance);
+}
+
+static bool is_memorable(Kind kind)
+{
+    return kind == MAIL__OBJECT__BODY_DOMAIN || kind == MAIL__OBJECT__BODY_INSTANCE;
+}
+
+static Object **memo_slot(Memo *memo, const ObjectRef *ref)
+{
+    unsigned hash = (unsigned)ref->kind;
+
+    for (const char *c = ref->name; c && *c; c++)
+        hash = hash * 31 + (unsigned char)*c;
+    return &memo->slots[hash % MEMO_SLOTS];
+}
+
+static void memo_clear(Memo *memo)
+{
+    for (size_t i = 0; i < MEMO_SLOTS; i++)
+        object_free(&memo->slots[i]);
+}
+
+/* A put or a removal makes what was remembered of it wrong. */
+static void memo_forget(Memo *memo, const ObjectRef *ref)
+{
+    if (is_memorable(ref->kind))
+        object_free(memo_slot(memo, ref));
+}
+
+static Error *view_get(void *self, const ObjectRef *ref, Object **ret_object)
+{
+    Work *work = self;
+    Object **slot = is_memorable(ref->kind) ? memo_slot(work->memo, ref) : NULL;
+
+    *ret_object = NULL;
+    if (work->asking) { /* it is stored already: its older self is meant */
+        ObjectRef own = {work->asking->kind, work->asking->instance, work->asking->name};
+        if (ref_same(ref, &own)) {
+            *ret_object = work->asking->older ? object_clone(work->asking->older) : NULL;
+            return NULL;
+        }
+    }
+    if (work->fresh.kind && ref_same(ref, &work->fresh))
+        return NULL;
+    if (slot && *slot) {
+        ObjectRef known = object_ref(*slot);
+        if (ref_same(ref, &known)) {
+            *ret_object = object_clone(*slot);
+            return NULL;
+        }
+    }
+    Error *err = store_get(work->store, ref, 0, ret_object);
+    if (!err && slot && *ret_object) {
+        object_free(slot);
+        *slot = object_clone(*ret_object);
+    }
+    return err;
+}
+
+static Error *view_each(void *self, Kind kind, const char *instance, const char *name,
+                        Error *(*each)(void *context, const Object *object), void *context)
+{
+    Work *work = self;
+    StateView store = store_view(work->store);
+
+    /* What a new domain takes over is asked once for all new ones, in work_finish. */
+    if (kind == MAIL__OBJECT__BODY_ADDRESS && !name)
+        return NULL;
+    return store.each(store.self, kind, instance, name, each, context);
+}
+
+/* ---- begin and end ---- */
+
+void work_init(Work *work, Store *store, const WorkRules *rules)
+{
+    *work = (Work){.store = store, .rules = *rules, .memo = xcalloc(1, sizeof(Memo)), .kept_all = rules->keep_n > 0};
+    work->view = (StateView){.self = work, .get = view_get, .each = view_each};
+}
+
+static void late_free(Late **late)
+{
+    free((*late)->instance);
+    free((*late)->name);
+    free((*late)->place);
+    object_free(&(*late)->older);
+    free(*late);
+    *late = NULL;
+}
+
+static void kept_drop(Work *work)
+{
+    for (size_t i = 0; i < work->n_kept; i++) {
+        object_free(&work->kept[i].before);
+        object_free(&work->kept[i].after);
+    }
+    free(work->kept);
+    work->kept = NULL;
+    work->n_kept = work->kept_room = work->kept_size = 0;
+}
+
+void work_done(Work *work)
+{
+    kept_drop(work);
+    for (size_t i = 0; i < work->n_warnings; i++)
+        free(work->warnings[i]);
+    free(work->warnings);
+    while (work->late) {
+        Late *next = work->late->next;
+        late_free(&work->late);
+        work->late = next;
+    }
+    if (work->memo)
+        memo_clear(work->memo);
+    free(work->memo);
+    names_done(&work->nodes);
+    names_done(&work->new_domains);
+    names_done(&work->user_domains);
+    *work = (Work){0};
+}
+
+void work_warn(Work *work, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    char *text = xvasprintf(format, args);
+    va_end(args);
+    work->warnings = xrealloc(work->warnings, (work->n_warnings + 1) * sizeof *work->warnings);
+    work->warnings[work->n_warnings++] = text;
+}
+
+Error *work_may(const Work *work, Kind kind, Mail__Verb verb, const char *instance)
+{
+    return work->rules.asker ? authorise_edit(work->rules.asker, kind, verb, instance) : NULL;
+}
+
+/* ---- what is remembered of each alteration ---- */
+
+static void keep(Work *work, const Object *before, const Object *after)
+{
+    size_t size = (before ? protobuf_c_message_get_packed_size(&before->base) : 0) +
+                  (after ? protobuf_c_message_get_packed_size(&after->base) : 0);
+
+    if (!work->rules.keep_n)
+        return;
+    if (work->n_kept == work->rules.keep_n || work->kept_size + size > work->rules.keep_bytes) {
+        work->kept_all = false;
+        return;
+    }
+    if (work->n_kept == work->kept_room) {
+        work->kept_room = work->kept_room ? 2 * work->kept_room : 8;
+        work->kept = xrealloc(work->kept, work->kept_room * sizeof *work->kept);
+    }
+    work->kept[work->n_kept] = (Kept){.before = before ? object_clone(before) : NULL,
+                                      .after = after ? object_clone(after) : NULL,
+                                      .number = work->n_kept};
+    work->n_kept++;
+    work->kept_size += size;
+}
+
+static void nodes_of(Work *work, const Object *object)
+{
+    Subscription subscriptions[SUBSCRIPTION_ROOM];
+    size_t n = object ? object_subscriptions(object, subscriptions, SUBSCRIPTION_ROOM) : 0;
+
+    for (size_t i = 0; i < n && i < SUBSCRIPTION_ROOM; i++)
+        names_add(&work->nodes, subscriptions[i].node);
+}
+
+static void note(Work *work, const Object *before, const Object *after)
+{
+    ObjectRef ref = object_ref(after ? after : before);
+
+    memo_forget(work->memo, &ref);
+    keep(work, before, after);
+    if (ref.kind == MAIL__OBJECT__BODY_ADMIN)
+        work->admins = true;
+    if (kind_info(ref.kind)->meta->class_ != MAIL__CLASS__CONFIG)
+        return;
+    work->config = true;
+    nodes_of(work, before);
+    nodes_of(work, after);
+    if (ref.kind == MAIL__OBJECT__BODY_USER_DOMAIN)
+        names_add(&work->user_domains, ref.name);
+}
+
+/* Is the older self needed, beyond what the store itself compares? */
+static bool looks_back(const Work *work, Kind kind)
+{
+    return (work->rules.keep_n && work->kept_all) || kind == MAIL__OBJECT__BODY_DOMAIN ||
+           kind == MAIL__OBJECT__BODY_ADMIN || kind_info(kind)->meta->class_ == MAIL__CLASS__CONFIG;
+}
+
+static Error *put_plain(Work *work, const Object *before, const Object *after)
+{
+    Error *err = store_put(work->store, after);
+
+    if (!err)
+        note(work, before, after);
+    return err;
+}
+
+static Error *remove_plain(Work *work, const Object *before)
+{
+    ObjectRef ref = object_ref(before);
+    Error *err = store_remove(work->store, &ref);
+
+    if (!err)
+        note(work, before, NULL);
+    return err;
+}
+
+/* ---- objects that go along ---- */
+
+typedef struct Pack {
+    Object **objects;
+    size_t n, room;
+} Pack;
+
+static void pack_done(Pack *pack)
+{
+    for (size_t i = 0; i < pack->n; i++)
+        object_free(&pack->objects[i]);
+    free(pack->objects);
+    *pack = (Pack){0};
+}
+
+/* Taken first, altered afterwards: what is read is not written meanwhile. */
+static Error *pack_take(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Pack *pack = context;
+    Object *object = NULL;
+
+    (void)ref;
+    Error *err = object_unpack(bytes, size, &object);
+    if (err)
+        return err;
+    if (pack->n == pack->room) {
+        pack->room = pack->room ? 2 * pack->room : 16;
+        pack->objects = xrealloc(pack->objects, pack->room * sizeof(Object *));
+    }
+    pack->objects[pack->n++] = object;
+    return NULL;
+}
+
+static Error *domain_addresses(Work *work, const ObjectRef *domain, Pack *pack)
+{
+    StoreFilter filter = {.kind = MAIL__OBJECT__BODY_ADDRESS, .instance = domain->instance, .domain = domain->name};
+
+    return store_each(work->store, &filter, pack_take, pack);
+}
+
+/* SPEC F-022: the addresses of a removed domain sleep until it returns, or go with it. */
+static Error *domain_leaves(Work *work, const ObjectRef *domain)
+{
+    DEFER(pack_done) Pack pack = {0};
+    Error *err = domain_addresses(work, domain, &pack);
+
+    for (size_t i = 0; !err && i < pack.n; i++) {
+        Object *address = pack.objects[i];
+        if (work->rules.purge) {
+            err = remove_plain(work, address);
+            continue;
+        }
+        if (address->address->dormant)
+            continue;
+        DEFER(object_free) Object *asleep = object_clone(address);
+        asleep->address->has_dormant = true;
+        asleep->address->dormant = true;
+        err = put_plain(work, address, asleep);
+    }
+    return err;
+}
+
+static Error *domain_comes(Work *work, const ObjectRef *domain)
+{
+    DEFER(pack_done) Pack pack = {0};
+    DEFER(xfree) char *key = xasprintf("%s %s", domain->instance, domain->name);
+    Error *err = domain_addresses(work, domain, &pack);
+
+    names_add(&work->new_domains, key);
+    for (size_t i = 0; !err && i < pack.n; i++) {
+        if (!pack.objects[i]->address->dormant)
+            continue;
+        DEFER(object_free) Object *awake = object_clone(pack.objects[i]);
+        awake->address->has_dormant = false;
+        awake->address->dormant = false;
+        err = put_plain(work, pack.objects[i], awake);
+    }
+    return err;
+}
+
+static Error *instance_leaves(Work *work, const char *instance)
+{
+    Error *err = NULL;
+
+    for (size_t i = n_kinds; !err && i > 0; i--) {
+        if (!kind_info(kinds[i - 1])->meta->in_instance)
+            continue;
+        DEFER(pack_done) Pack pack = {0};
+        err = store_each(work->store, &(StoreFilter){.kind = kinds[i - 1], .instance = instance}, pack_take, &pack);
+        for (size_t k = 0; !err && k < pack.n; k++)
+            err = remove_plain(work, pack.objects[k]);
+    }
+    return err;
+}
+
+/* ---- postmaster (SPEC F-083) ---- */
+
+static bool is_postmaster(const ObjectRef *ref)
+{
+    return ref->kind == MAIL__OBJECT__BODY_ADDRESS && ref->name && strncmp(ref->name, "postmaster@", 11) == 0;
+}
+
+static Error *postmaster_put(const Object *object)
+{
+    ObjectRef ref = object_ref(object);
+
+    if (!is_postmaster(&ref))
+        return NULL;
+    for (size_t i = 0; i < object->address->n_to; i++)
+        if (strncmp(object->address->to[i], "user:", 5) == 0 || strncmp(object->address->to[i], "group:", 6) == 0)
+            return NULL;
+    return error_hint(
+        error_new(ERROR_INVALID, "%s: to: postmaster keeps at least one user or group here", object_title(&ref).text),
+        "mailctl address set %s to+=user:NAME", ref.name);
+}
+
+/* The one of a domain may go where the one of all domains stays. */
+static Error *postmaster_remove(Work *work, const ObjectRef *ref)
+{
+    DEFER(object_free) Object *of_all = NULL;
+
+    if (!is_postmaster(ref) || work->rules.restoring)
+        return NULL;
+    if (strcmp(ref->name, "postmaster@*") != 0) {
+        ObjectRef all = {ref->kind, ref->instance, "postmaster@*"};
+        Error *err = store_get(work->store, &all, 0, &of_all);
+        if (err || of_all)
+            return err;
+    }
+    return error_hint(
+        error_new(ERROR_CONFLICT, "%s: postmaster is always reachable and cannot be removed", object_title(ref).text),
+        "send it elsewhere: mailctl address set %s to=user:NAME", ref->name);
+}
+
+/* ---- rules between objects ---- */
+
+static void late_add(Work *work, const ObjectRef *ref, const char *place, const Object *older, bool removed)
+{
+    Late *late = xcalloc(1, sizeof *late);
+
+    *late = (Late){.next = work->late,
+                   .kind = ref->kind,
+                   .instance = xstrdup(ref->instance ? ref->instance : ""),
+                   .name = xstrdup(ref->name ? ref->name : ""),
+                   .place = place ? xstrdup(place) : NULL,
+                   .removed = removed,
+                   .older = older ? object_clone(older) : NULL};
+    work->late = late;
+}
+
+/* Leaves of the state need not wait: all that they name comes before them. */
+static bool waits(const Work *work, Kind kind)
+{
+    return work->rules.deferred && kind != MAIL__OBJECT__BODY_ADDRESS && kind != MAIL__OBJECT__BODY_MAILBOX &&
+           kind != MAIL__OBJECT__BODY_POLICY;
+}
+
+static Error *put_check(Work *work, const Object *object)
+{
+    Error *err = work->rules.restoring ? NULL : postmaster_put(object);
+
+    if (!err && object->body_case == MAIL__OBJECT__BODY_ADMIN)
+        err = admin_key_check(work->store, object);
+    return err ? err : object_check_put(object, &work->view);
+}
+
+static Error *at_place(Error *err, const char *place)
+{
+    return err && place ? error_in(err, "%s", place) : err;
+}
+
+Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
+{
+    ObjectRef ref = object_ref(object);
+    DEFER(object_free) Object *before = NULL;
+    Error *err = NULL;
+
+    if (!fresh && looks_back(work, ref.kind))
+        err = store_get(work->store, &ref, 0, &before);
+    if (err || (before && object_equal(before, object)))
+        return err;
+    if (!waits(work, ref.kind)) {
+        work->fresh = fresh ? ref : (ObjectRef){0};
+        err = put_check(work, object);
+        work->fresh = (ObjectRef){0};
+    }
+    if (!err)
+        err = put_plain(work, before, object);
+    if (!err && waits(work, ref.kind))
+        late_add(work, &ref, place, before, false);
+    if (!err && ref.kind == MAIL__OBJECT__BODY_DOMAIN && !before)
+        err = domain_comes(work, &ref);
+    return at_place(err, place);
+}
+
+Error *work_remove(Work *work, const ObjectRef *ref, const char *place)
+{
+    DEFER(object_free) Object *before = NULL;
+    Error *err = store_get(work->store, ref, 0, &before);
+
+    if (!err && !before)
+        err = error_new(ERROR_NOT_FOUND, "%s does not exist", object_title(ref).text);
+    if (!err)
+        err = postmaster_remove(work, ref);
+    if (!err && ref->kind == MAIL__OBJECT__BODY_INSTANCE)
+        err = instance_leaves(work, ref->name);
+    if (!err && ref->kind == MAIL__OBJECT__BODY_DOMAIN)
+        err = domain_leaves(work, ref);
+    if (!err && !waits(work, ref->kind))
+        err = object_check_remove(ref, &work->view);
+    if (!err)
+        err = remove_plain(work, before);
+    if (!err && waits(work, ref->kind))
+        late_add(work, ref, place, before, true);
+    return at_place(err, place);
+}
+
+/* ---- the end ---- */
+
+static Error *late_ask(Work *work, const Late *late)
+{
+    ObjectRef ref = {late->kind, late->instance, late->name};
+    DEFER(object_free) Object *object = NULL;
+    Error *err = store_get(work->store, &ref, 0, &object);
+
+    if (err || (late->removed && object) || (!late->removed && !object)) /* a later step undid this one */
+        return err;
+    if (late->removed)
+        return at_place(object_check_remove(&ref, &work->view), late->place);
+    work->asking = late;
+    err = put_check(work, object);
+    work->asking = NULL;
+    return at_place(err, late->place);
+}
+
+/* In the order in which they came. */
+static Error *late_ask_all(Work *work)
+{
+    Late *in_order = NULL;
+    Error *err = NULL;
+
+    while (work->late) {
+        Late *late = work->late;
+        work->late = late->next;
+        late->next = in_order;
+        in_order = late;
+    }
+    work->late = in_order;
+    for (const Late *late = in_order; !err && late; late = late->next)
+        err = late_ask(work, late);
+    return err;
+}
+
+typedef struct Taken {
+    const Work *work;
+    Buf words; /* "x@example.org delivers to y@example.net" */
+    size_t n;
+} Taken;
+
+static void taken_done(Taken *taken)
+{
+    buf_done(&taken->words);
+}
+
+static Error *takes_over(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Taken *taken = context;
+    const Names *domains = &taken->work->new_domains;
+    DEFER(object_free) Object *address = NULL;
+
+    if (domains->n == 1) { /* most do not even hold the name */
+        const char *name = strchr(domains->names[0], ' ') + 1;
+        if (!memmem(bytes, size, name, strlen(name)))
+            return NULL;
+    }
+    Error *err = object_unpack(bytes, size, &address);
+    for (size_t i = 0; !err && i < address->address->n_to; i++) {
+        const char *to = address->address->to[i], *domain = NULL;
+        size_t local_len = 0;
+        if (strncmp(to, "user:", 5) == 0 || strncmp(to, "group:", 6) == 0 || !address_split(to, &local_len, &domain))
+            continue;
+        DEFER(xfree) char *key = xasprintf("%s %s", ref->instance, domain);
+        if (!names_has(domains, key))
+            continue;
+        if (taken->n++ < TAKEN_NAMED_MAX)
+            buf_printf(&taken->words, "%s%s delivers to %s", taken->n > 1 ? ", " : "", ref->name, to);
+    }
+    return err;
+}
+
+/* SPEC F-075: the destinations elsewhere that would be ours now. */
+static Error *take_over_check(Work *work)
+{
+    DEFER(taken_done) Taken taken = {.work = work};
+
+    if (!work->new_domains.n)
+        return NULL;
+    Error *err = store_each(work->store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_ADDRESS}, takes_over, &taken);
+    if (err || !taken.n)
+        return err;
+    if (taken.n > TAKEN_NAMED_MAX)
+        buf_printf(&taken.words, " and %zu more", taken.n - TAKEN_NAMED_MAX);
+    const char *domain = work->new_domains.n == 1 ? strchr(work->new_domains.names[0], ' ') + 1 : "new";
+    if (work->rules.yes) {
+        work_warn(work, "domain %s takes over: %s", domain, buf_text(&taken.words));
+        return NULL;
+    }
+    return error_hint(error_new(ERROR_CONFLICT, "domain %s would take over: %s", domain, buf_text(&taken.words)),
+                      "change these addresses, or say --yes");
+}
+
+/* Nodes whose instance uses a user domain that was altered. */
+static Error *uses_domain(void *context, const Object *instance)
+{
+    Work *work = context;
+    const Mail__Instance *body = instance->instance;
+
+    if (body->node && body->user_domain && names_has(&work->user_domains, body->user_domain))
+        names_add(&work->nodes, body->node);
+    return NULL;
+}
+
+static const Object *kept_object(const Kept *kept)
+{
+    return kept->after ? kept->after : kept->before;
+}
+
+static size_t kind_place(Kind kind)
+{
+    size_t i = 0;
+
+    while (i < n_kinds && kinds[i] != kind)
+        i++;
+    return i;
+}
+
+static int kept_order(const Kept *a, const Kept *b)
+{
+    ObjectRef left = object_ref(kept_object(a)), right = object_ref(kept_object(b));
+    size_t left_kind = kind_place(left.kind), right_kind = kind_place(right.kind);
+
+    if (left_kind != right_kind)
+        return left_kind < right_kind ? -1 : 1;
+    int order = strcmp(left.instance, right.instance);
+    return order ? order : strcmp(left.name, right.name);
+}
+
+static int kept_compare(const void *a, const void *b)
+{
+    const Kept *left = a, *right = b;
+    int order = kept_order(left, right);
+
+    if (order)
+        return order;
+    return left->number < right->number ? -1 : left->number > right->number;
+}
+
+/* An object that was altered twice is one difference, or none. */
+static void kept_settle(Work *work)
+{
+    Kept *kept = work->kept;
+    size_t n = 0;
+
+    if (work->n_kept)
+        qsort(kept, work->n_kept, sizeof *kept, kept_compare);
+    for (size_t i = 0, next; i < work->n_kept; i = next) {
+        for (next = i + 1; next < work->n_kept && kept_order(&kept[i], &kept[next]) == 0; next++)
+            ;
+        Kept whole = {.before = kept[i].before, .after = kept[next - 1].after, .number = kept[i].number};
+        for (size_t k = i; k < next; k++) {
+            if (k > i)
+                object_free(&kept[k].before);
+            if (k + 1 < next)
+                object_free(&kept[k].after);
+        }
+        bool same =
+            whole.before && whole.after ? object_equal(whole.before, whole.after) : !whole.before && !whole.after;
+        if (!same) {
+            kept[n++] = whole;
+            continue;
+        }
+        object_free(&whole.before);
+        object_free(&whole.after);
+    }
+    work->n_kept = n;
+}
+
+Error *work_finish(Work *work)
+{
+    StateView store = store_view(work->store);
+    Error *err = late_ask_all(work);
+
+    if (!err)
+        err = take_over_check(work);
+    if (!err && work->user_domains.n)
+        err = store.each(store.self, MAIL__OBJECT__BODY_INSTANCE, NULL, NULL, uses_domain, work);
+    if (!err)
+        kept_settle(work);
+    return err;
+}

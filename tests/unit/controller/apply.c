@@ -1,0 +1,251 @@
+#include "apply.h"
+
+#include "state.h"
+
+static const Kind INSTANCE = MAIL__OBJECT__BODY_INSTANCE;
+static const Kind DOMAIN = MAIL__OBJECT__BODY_DOMAIN;
+static const Kind ADDRESS = MAIL__OBJECT__BODY_ADDRESS;
+static const Kind ANY = MAIL__OBJECT__BODY__NOT_SET;
+
+/* ---- a file, as lines "KIND INSTANCE NAME FIELD=VALUE ..." ---- */
+
+static Object *object_of(const char *text)
+{
+    DEFER(line_done) Line line = {0};
+    DEFER(xfree) char *edit = xasprintf("add %s", text);
+
+    said = text;
+    line_read(&line, edit);
+    const Mail__Ref *ref = &line.refs[0];
+    Object *object = object_new(kind_by_name(ref->kind)->kind, ref->instance, ref->name);
+    for (size_t i = 0; i < line.edits[0].n_fields; i++) {
+        if (strcmp(line.edits[0].fields[i]->field, "asleep") == 0)
+            object->address->has_dormant = object->address->dormant = true;
+        else
+            ok(object_edit(object, line.edits[0].fields[i]));
+    }
+    ok(object_validate(object));
+    return object;
+}
+
+/* Fills one part; place "f:N" is the N-th line. */
+static Error *part_of(Apply *apply, const char *const *lines, size_t n)
+{
+    Mail__ApplyPart part = MAIL__APPLY_PART__INIT;
+    Buf *bytes = xcalloc(n + 1, sizeof *bytes);
+
+    part.objects = xcalloc(n + 1, sizeof *part.objects);
+    part.places = xcalloc(n + 1, sizeof(char *));
+    part.n_objects = part.n_places = n;
+    for (size_t i = 0; i < n; i++) {
+        DEFER(object_free) Object *object = object_of(lines[i]);
+        object_pack(object, &bytes[i]);
+        part.objects[i] = (ProtobufCBinaryData){bytes[i].size, bytes[i].data};
+        part.places[i] = xasprintf("f:%zu", i + 1);
+    }
+    Error *err = apply_part(apply, &part);
+    for (size_t i = 0; i < n; i++) {
+        buf_done(&bytes[i]);
+        free(part.places[i]);
+    }
+    free(part.places);
+    free(part.objects);
+    free(bytes);
+    return err;
+}
+
+static Error *do_apply(void *context, Work *work)
+{
+    return apply_work(context, work);
+}
+
+static Error *file(bool prune, const char *const *lines, size_t n)
+{
+    DEFER(apply_free) Apply *apply = apply_new(prune);
+
+    Error *err = part_of(apply, lines, n);
+    rules.deferred = true;
+    if (!err)
+        err = do_change(do_apply, apply);
+    rules.deferred = false;
+    return err;
+}
+#define FILE_OF(...) ((const char *const[]){__VA_ARGS__}), sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
+
+static void F_170_any_order_is_good(void **state)
+{
+    (void)state;
+    ok(file(false,
+            FILE_OF("address main info@example.org to=alice", "mailbox main alice quota=1G", "domain main example.org",
+                    "admin - helpdesk role=viewer uid=5 instances=main",
+                    "instance - main node=mx1 hostname=mx1.example.org user-domain=staff",
+                    "user-domain - staff kind=internal node=mx1", "policy main - default-quota=1G", "node - mx1")));
+    assert_int_equal(revision, 1);
+    state_is(ANY, "mx1 staff main helpdesk example.org policy info@example.org alice");
+    ok(file(false, FILE_OF("address main info@example.org to=alice", "domain main example.org")));
+    assert_int_equal(revision, 0); /* the same again */
+}
+
+static void whole_objects_replace(void **state)
+{
+    (void)state;
+    site();
+    ok(say("add address - a@example.org to=alice internal=yes description=x; add address - b@example.org to=bob"));
+    ok(file(false, FILE_OF("address main a@example.org to=bob")));
+    field_is(ADDRESS, "main", "a@example.org", "internal", "no");
+    field_is(ADDRESS, "main", "a@example.org", "to", "user:bob");
+    state_is(ADDRESS, "a@example.org b@example.org"); /* nothing is removed */
+}
+
+static void two_instances_change_places(void **state)
+{
+    (void)state;
+    site();
+    ok(say("add node - mx2"));
+    ok(say("add instance - second node=mx2 hostname=b.example.org user-domain=staff"));
+    fails(say("set instance - main node=mx2; set instance - second node=mx1"), ERROR_CONFLICT, "second");
+    ok(file(false, FILE_OF("instance - main node=mx2 hostname=mx1.example.org user-domain=staff",
+                           "instance - second node=mx1 hostname=b.example.org user-domain=staff")));
+    field_is(INSTANCE, "", "main", "node", "mx2");
+    fails(file(false, FILE_OF("instance - main node=mx1 hostname=mx1.example.org user-domain=staff")), ERROR_CONFLICT,
+          "f:1: instance main|second");
+}
+
+static void F_170_prune_stays_within_what_the_file_names(void **state)
+{
+    (void)state;
+    site();
+    ok(say("add instance - second hostname=b.example.org user-domain=staff; add domain second example.net"));
+    ok(say(
+        "add address - a@example.org to=alice; add address - b@example.org to=alice; add address - c@example.net to=alice;"
+        "set mailbox main alice quota=1G"));
+    ok(file(true, FILE_OF("address main a@example.org to=carol")));
+    state_is(ADDRESS, "a@example.org c@example.net");
+    assert_string_equal(buf_text(&kept), "~a@example.org, -b@example.org");
+    state_is(DOMAIN, "example.org example.net");
+    ok(file(true, FILE_OF("instance - main node=mx1 hostname=mx1.example.org user-domain=staff")));
+    state_is(INSTANCE, "main");
+    state_is(ADDRESS, "a@example.org");
+    fails(file(true, FILE_OF("node - mx7")), ERROR_CONFLICT, "node mx1|names it");
+    fails(file(true, FILE_OF("domain main example.com", "address main a@example.org to=carol")), ERROR_NOT_FOUND,
+          "f:2: address a@example.org|domain example.org does not exist");
+}
+
+static void F_022_sleepers_are_taken_back(void **state)
+{
+    (void)state;
+    site();
+    ok(file(false, FILE_OF("address main a@gone.org to=alice asleep=", "address main b@example.org to=alice asleep=")));
+    state_is(ADDRESS, "a@gone.org(asleep) b@example.org"); /* the one has its domain */
+    ok(file(false, FILE_OF("address main a@gone.org to=alice asleep=", "domain main gone.org")));
+    state_is(ADDRESS, "a@gone.org b@example.org");
+    ok(say("remove domain - gone.org"));
+    fails(file(false, FILE_OF("address main a@gone.org to=alice")), ERROR_NOT_FOUND,
+          "f:1: address a@gone.org|gone.org");
+}
+
+static void F_075_asked_for_all_new_domains_at_once(void **state)
+{
+    (void)state;
+    site();
+    ok(say("add address - x@example.org to=y@one.org,z@two.org"));
+    fails(file(false, FILE_OF("domain main one.org", "domain main two.org", "domain main three.org")), ERROR_CONFLICT,
+          "x@example.org delivers to y@one.org, x@example.org delivers to z@two.org");
+    /* What the same file mends takes nothing over. */
+    ok(file(false, FILE_OF("domain main one.org", "address main x@example.org to=alice")));
+}
+
+static void errors_name_the_place_and_change_nothing(void **state)
+{
+    (void)state;
+    site();
+    uint64_t before = store_revision(store);
+    fails(file(false, FILE_OF("address main a@example.org to=alice", "address main b@nowhere.org to=alice")),
+          ERROR_NOT_FOUND, "f:2: address b@nowhere.org|nowhere.org");
+    fails(file(false, FILE_OF("address main a@example.org to=alice", "domain main x.org",
+                              "address main a@example.org to=bob")),
+          ERROR_INVALID, "f:|a@example.org is stated twice, also at f:");
+    fails(file(false, FILE_OF("address nowhere a@example.org to=alice")), ERROR_NOT_FOUND,
+          "f:1: address a@example.org|instance nowhere does not exist");
+    fails(file(false, FILE_OF("user-domain - other kind=internal node=mx7")), ERROR_NOT_FOUND,
+          "f:1: user-domain other|mx7");
+    assert_int_equal(store_revision(store), before);
+}
+
+static void octets_are_checked(void **state)
+{
+    (void)state;
+    DEFER(apply_free) Apply *apply = apply_new(false);
+    DEFER(object_free) Object *object = object_of("address main u@example.org to=alice");
+    char place[] = "x:1", *places = place, upper[] = "U@example.org", *name = object->name;
+    static const struct {
+        const char *octets;
+        size_t size;
+        ErrorCode code;
+    } cases[] = {
+        {"", 0, ERROR_INVALID},
+        {"\xff\xff\xff", 3, ERROR_INVALID},
+        {"\x0a\x04main\x12\x01n", 9, ERROR_INVALID},                  /* no body */
+        {"\x0a\x04main\x12\x01n\xe2\x2b\x00", 12, ERROR_UNSUPPORTED}, /* a kind to come */
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Mail__ApplyPart part = MAIL__APPLY_PART__INIT;
+        ProtobufCBinaryData bytes = {cases[i].size, (uint8_t *)(uintptr_t)cases[i].octets};
+        part.objects = &bytes;
+        part.places = &places;
+        part.n_objects = part.n_places = 1;
+        fails(apply_part(apply, &part), cases[i].code, "x:1: ");
+    }
+    DEFER(buf_done) Buf packed = {0};
+    object->name = upper;
+    object_pack(object, &packed);
+    object->name = name;
+    Mail__ApplyPart part = MAIL__APPLY_PART__INIT;
+    ProtobufCBinaryData bytes = {packed.size, packed.data};
+    part.objects = &bytes;
+    part.n_objects = 1;
+    fails(apply_part(apply, &part), ERROR_INVALID, "is not in its normal form");
+    assert_int_equal(apply_count(apply), 0);
+}
+
+/* Compared in one pass or one by one: the same outcome. */
+static void many_objects_are_one_revision(void **state)
+{
+    (void)state;
+    enum { N = 2000 };
+    char *lines[N];
+
+    site();
+    for (size_t i = 0; i < N; i++)
+        lines[i] = xasprintf("address main a%04zu@example.org to=alice", i);
+    uint64_t before = store_revision(store);
+    ok(file(false, (const char *const *)lines, N));
+    assert_int_equal(revision, before + 1);
+    assert_int_equal(store_count(store), 4 + N);
+    ok(file(false, (const char *const *)lines, N));
+    assert_int_equal(revision, 0);
+    ok(file(false, (const char *const *)lines, 2));
+    assert_int_equal(revision, 0);
+    ok(file(true, (const char *const *)lines, N - 1));
+    assert_int_equal(store_count(store), 4 + N - 1);
+    for (size_t i = 0; i < N; i++)
+        free(lines[i]);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(F_170_any_order_is_good),
+        TEST(whole_objects_replace),
+        TEST(two_instances_change_places),
+        TEST(F_170_prune_stays_within_what_the_file_names),
+        TEST(F_022_sleepers_are_taken_back),
+        TEST(F_075_asked_for_all_new_domains_at_once),
+        TEST(errors_name_the_place_and_change_nothing),
+        TEST(octets_are_checked),
+        TEST(many_objects_are_one_revision),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
