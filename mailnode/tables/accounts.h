@@ -17,7 +17,7 @@ typedef struct AccountUser {
 typedef struct AccountGroup {
     const char *uuid;
     const char *name;
-    const char *const *users;  /* names of members */
+    const char *const *users; /* names of members */
     size_t n_users;
     const char *const *groups; /* names of nested groups */
     size_t n_groups;

@@ -23,7 +23,10 @@
 
 typedef struct Tables Tables;
 
-enum { TABLES_SCHEMA = 1 }; /* user_version */
+enum {
+    TABLES_SCHEMA = 1,         /* user_version */
+    TABLES_CHANGED_MAX = 1001, /* users who changed that are told by name; so many mean: perhaps more */
+};
 
 /* What is stated, as of the revision about to be committed: only objects of this node's one instance matter. */
 typedef struct TablesView {
@@ -31,7 +34,8 @@ typedef struct TablesView {
     const char *instance; /* the node's; NULL: none is placed here: every table of it is empty, the gate closed */
     StateView objects;
     /* Names of the specific addresses and the wildcard of a local part: 'each' gets ADDRESS objects. */
-    Error *(*each_local)(void *self, const char *local, Error *(*each)(void *context, const Object *object), void *context);
+    Error *(*each_local)(void *self, const char *local, Error *(*each)(void *context, const Object *object),
+                         void *context);
 } TablesView;
 
 /* folder: .../tables, exists.  gid: group that may read (mailtables), -1: leave.  A database that is damaged or of a
@@ -47,7 +51,8 @@ uint64_t tables_rows(const Tables *tables); /* written by the last commit, for r
 CHECKED Error *tables_begin(Tables *tables);
 void tables_abort(Tables *tables);
 CHECKED Error *tables_touch(Tables *tables, const ObjectRef *ref);
-CHECKED Error *tables_touch_all(Tables *tables); /* as after a snapshot: everything is recomputed, differences are written */
+CHECKED Error *
+tables_touch_all(Tables *tables); /* as after a snapshot: everything is recomputed, differences are written */
 
 /* The directory, whole: begin, every user and group, end (rows not named since begin go; 'complete' opens the gate). */
 CHECKED Error *tables_accounts_begin(Tables *tables);
@@ -57,14 +62,19 @@ CHECKED Error *tables_account_user_gone(Tables *tables, const char *uuid);
 CHECKED Error *tables_account_group_gone(Tables *tables, const char *uuid);
 CHECKED Error *tables_accounts_end(Tables *tables);
 
-/* The directory is away (NULL: it is back): unknown recipients get 451 instead of 550.  Takes effect with the commit. */
+/* The directory is away, or back: while it is away, unknown recipients get 451 instead of 550.  Takes effect with the commit. */
 CHECKED Error *tables_directory_away(Tables *tables, bool away);
 
-/* Users whose rows that matter to Dovecot changed (for Refresh): names, valid until the next begin. */
+/* Users whose rows that matter to Dovecot changed (for Refresh): names, valid until the next begin.  At most
+ * TABLES_CHANGED_MAX. */
 const char *const *tables_changed_users(const Tables *tables, size_t *ret_n);
 
 /* Writes what the touched things now mean.  revision and digest are the applied state's. */
 CHECKED Error *tables_commit(Tables *tables, const TablesView *view, uint64_t revision, const Digest *digest);
+
+/* A name that left the directory has been put off long enough: the next commit (it may be of the same revision) makes it
+ * unknown.  An audit does, too. */
+bool tables_due(const Tables *tables);
 
 /* Recomputes all rows beside the present ones; differences are written (one transaction, revision unchanged), counted,
  * and the first told in *ret_example (owned by the caller, NULL when there is none). */

@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 typedef struct TableMap {
-    const char *name;  /* "known" */
-    const char *query; /* of sqlite_table(5), with %s %u %d */
+    const char *name;   /* "known" */
+    const char *query;  /* of sqlite_table(5), with %s %u %d */
     const char *domain; /* NULL, or the value of 'domain =' */
     const char *why;    /* one line for the file's head */
 } TableMap;
