@@ -54,6 +54,7 @@ typedef struct Node {
 
     /* what it says is in force */
     uint64_t applied, config;
+    uint64_t came_with; /* applied, by its last Hello alone: where the search for what it refuses begins */
 
     /* what it could not do */
     uint64_t refused;      /* by a checker; 0: nothing */

@@ -211,6 +211,7 @@ static void take_hello(Nodes *nodes, Node *node, const CurveRoute *route, const 
         node->applied = hello->applied_revision;
     if (node->applied < node->config)
         node->config = node->applied;
+    node->came_with = verdict == HELLO_FORKED ? 0 : hello->applied_revision;
     take_connection(nodes, node, route, hello, now);
     log_info("node says hello", kv("node", node->name), kv("revision", facts.revision), kv("newest", facts.newest),
              kv("standing", hello_verdict_name(verdict)));

@@ -179,7 +179,8 @@ static void hand_on(Nodes *nodes, Node *node, uint64_t revision, Error *why)
     node->refusal_told = revision;
     nodes->refusals = xrealloc(nodes->refusals, (nodes->n_refusals + 1) * sizeof *nodes->refusals);
     Refusal *refusal = &nodes->refusals[nodes->n_refusals++];
-    *refusal = (Refusal){.revision = revision, .good_revision = node->config, .why = why};
+    *refusal =
+        (Refusal){.revision = revision, .good_revision = node->config ? node->config : node->came_with, .why = why};
     snprintf(refusal->node, sizeof refusal->node, "%s", node->name);
 }
 

@@ -485,6 +485,28 @@ static void only_what_was_sent_can_be_refused(void **state)
     assert_string_equal(force("mx1", 0).why, "");
 }
 
+/* Its Hello is all that is known: what it had then is where the search for the culprit begins. */
+static void what_is_refused_after_our_start(void **state)
+{
+    Have have = {0};
+    Refusal refusal;
+
+    (void)state;
+    site();
+    Peer *peer = online("mx1", &have);
+    uint64_t good = have.revision;
+    close_parts();
+    open_parts();
+    uint64_t revision = put(user_domain("staff", "mx1", "127.0.0.1"));
+    peer = peer_connect(peer, "mx1");
+    say_hello(peer, &have);
+    take_delta(peer, &have);
+    say_refused(peer, revision, ERROR_REFUSED, "no");
+    until(nodes_take_refusal(nodes, &refusal));
+    assert_int_equal(refusal.good_revision, good);
+    error_free(&refusal.why);
+}
+
 static void a_held_node_shows_both_numbers(void **state)
 {
     Have have = {0};
@@ -661,6 +683,7 @@ int main(void)
         TEST(a_revoked_node_is_heard_no_more),
         TEST(a_removed_node_loses_its_key),
         TEST(only_what_was_sent_can_be_refused),
+        TEST(what_is_refused_after_our_start),
         TEST(a_held_node_shows_both_numbers),
         TEST(what_is_not_understood_is_pending),
         TEST(configuration_is_asked_about),
