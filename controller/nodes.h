@@ -72,7 +72,7 @@ Preparation nodes_prepared(Nodes *nodes, uint64_t ticket, Msec now, Error **ret_
 typedef struct Refusal {
     char node[64];
     uint64_t revision;      /* whose configuration, with all that came with it, was refused */
-    uint64_t good_revision; /* newest whose configuration it is known, or by its Hello likely, to have in force; 0: not known */
+    uint64_t good_revision; /* newest whose configuration it has in force, as far as its words tell; 0: not known */
     Error *why;             /* the caller's: REFUSED or INVALID (a checker), never UNSUPPORTED (that stays pending) */
 } Refusal;
 bool nodes_take_refusal(Nodes *nodes, Refusal *ret_refusal);
