@@ -1,5 +1,6 @@
 #include "base/crash.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +14,14 @@ extern const CrashPoint *const __stop_crash_points[] __attribute__((weak));
 static const char *wanted; /* NULL: not looked yet; "": none */
 static size_t wanted_len;
 static unsigned long left;
+static int trace = -1;
 
 static void look(void)
 {
+    const char *file = getenv("MAILNODE_CRASH_TRACE");
+
+    if (file)
+        trace = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     wanted = getenv("MAILNODE_CRASH");
     if (!wanted)
         wanted = "";
@@ -28,6 +34,8 @@ void crash_reached(const CrashPoint *point)
 {
     if (!wanted)
         look();
+    if (trace >= 0)
+        dprintf(trace, "%s\n", point->name);
     if (!*wanted || strlen(point->name) != wanted_len || memcmp(point->name, wanted, wanted_len) != 0)
         return;
     if (--left == 0)

@@ -5,7 +5,8 @@
  * Stand before and after every durable step.  With MAILNODE_CRASH=NAME in the
  * environment the program ends there as after kill -9; with NAME:3 the third time.
  * Each point enters the program's own list, so that the fault walk finds new ones
- * without anybody naming them: crash_points_print, behind --crash-points.
+ * without anybody naming them: crash_points_print, behind --crash-points.  With
+ * MAILNODE_CRASH_TRACE=FILE each point that is reached adds a line with its name.
  */
 #pragma once
 

@@ -1,18 +1,23 @@
 """The fault walk: every crash point that the programs name, at every step that reaches it.
 
-The program is started with MAILNODE_CRASH=POINT before each step, so that it dies there as by kill -9.  Then, always:
+First all steps are done once while the program notes each point that it reaches.  Then, point by point, all steps are done
+again, and where one reaches the point, the program is started with MAILNODE_CRASH before it, so that it dies there as by
+kill -9, and is started again at once.  Then, always:
 
 - what stands in mail.db is the state before the step or the state after it, never between;
-- the controller's state is the old or the new one;
 - the word that mailctl gave was true: 0 and 7 mean stored, 8 means not; 0 means in force;
 - what was stored gets to the node by itself, and an audit finds nothing to mend.
 
 A new point is walked without anybody naming it; one that no step reaches fails.
 """
+import collections
+import fcntl
+import functools
 import json
 import os
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 
@@ -124,6 +129,9 @@ STEPS = [  # name, what is spoilt before the program starts, what is done
     ("revoke a node", None, ctl("node revoke mx2 --yes")),
 ]
 
+# Stored elsewhere, or taken back again.
+NOT_OF_THE_STATE = ("run a task", "a forced snapshot", "revoke a node", "a refused generation")
+
 ANSWERS = ("domain", "rcpt", "expand", "policy", "login", "userdb")
 
 
@@ -141,86 +149,182 @@ def state(c):
 
 
 class Walk:
-    """One point through all steps."""
+    """One program through all steps; with a point, it dies there."""
 
-    def __init__(self, cluster, program, point):
-        self.c, self.program, self.point = cluster, program, point
-        self.reached = []
-        self.times = 1   # the point is reached that often by a start alone
+    def __init__(self, cluster, program):
+        self.c, self.program = cluster, program
 
     @property
     def victim(self):
         return self.c.controller if self.program == "controller" else self.c["mx1"].agent
 
-    def start(self, crash=None):
+    def start(self, env=None):
         if self.program == "controller":
-            self.c.start(crash=crash, wait=False)
-            if not crash:
-                self.c.wait_answers()
-            else:
-                wait_until(lambda: not self.victim.running() or self._up(), "the controller answers, or died")
+            self.c.start(wait=False, env=env)
+            wait_until(lambda: not self.victim.running() or up(self.c), "the controller answers, or died")
         else:
-            self.c["mx1"].start(crash=crash)
-            wait_until(lambda: not self.victim.running() or self.c["mx1"].status().get("state") in ("online", "forked"),
-                       "mx1 is online, or died")
+            self.c["mx1"].start(env=env)
+            wait_until(lambda: not self.victim.running() or self.there(), "mx1 is online, or died")
 
-    def _up(self):
-        try:
-            self.c.link().close()
-            return True
-        except (OSError, AssertionError, Exception):
-            return False
+    def there(self):
+        return self.victim.said("controller answers") and self.c["mx1"].status().get("state") in ("online", "forked")
 
-    def settled(self):
-        """All that is stored is in force."""
-        c = self.c
-        for name, node in c.nodes.items():
-            if node.agent and name in c.status() and c.status()[name]["state"] not in ("revoked", "never-joined"):
-                node.wait_online()
-        said = c.ctl("wait --timeout 15s", code=None)
-        others = [n for n, s in c.status().items() if s["state"] in ("revoked", "never-joined", "offline")]
-        assert said.code == 0 or others, said
+    def spoil_of(self, spoil):
+        """What lies on the node's disk is spoilt while its agent is away."""
+        return spoil if self.program == "agent" or spoil is refuse else None
 
-    def step(self, name, spoil, do):
-        c, node = self.c, self.c["mx1"]
-        old, rows = state(c), answers(node)
+    def again(self, env=None, spoil=None):
         self.victim.stop()
         if spoil:
-            spoil(c)
-        self.start(f"{self.point}:{self.times}")
-        code = None
-        if self.victim.running():
-            code = do(c)
-        if self.victim.running():
-            if spoil is refuse:
-                c["mx1"].engine.relent()
-            return
-        # It died at the point.
-        assert self.victim.wait() == -9, f"{name}: ended otherwise: {self.victim.output()}"
-        self.reached.append(name)
-        at_crash = answers(node)
-        c["mx1"].engine.relent()
+            spoil(self.c)
+        self.start(env)
+
+    def settled(self):
+        """All that is stored is in force on every node that runs."""
+        status = self.c.status()
+        for name, node in self.c.nodes.items():
+            if node.agent and status.get(name, {}).get("state") not in (None, "revoked", "never-joined"):
+                node.wait_online()
+                self.c.ctl(f"wait --node {name} --timeout 15s")
+
+    def do(self, do):
+        """Does the step, and starts the program again as soon as it has died: (it died, what stood in mail.db then,
+        mailctl's word, what stood in mail.db when the word was given)."""
+        node, said = self.c["mx1"], []
+
+        def work():
+            try:
+                said.append(do(self.c))
+                said.append(answers(node))
+            except Exception as trouble:   # a reading step may meet a program that is not there
+                said[:] = [trouble, None]
+        worker = threading.Thread(target=work)
+        died, at_crash = not self.victim.running(), None
+        if died:
+            at_crash = answers(node)
+            self.recover()
+        worker.start()
+        while worker.is_alive():
+            worker.join(0.005)
+            if not self.victim.running():
+                died, at_crash = True, answers(node)
+                self.recover()
+        if isinstance(said[0], Exception) and not died:
+            raise said[0]
+        if isinstance(said[0], Exception):
+            said = [None, None]
+        return died, at_crash, *said
+
+    def recover(self):
+        assert self.victim.wait() == -9, f"ended otherwise: {self.victim.output()}"
+        self.c["mx1"].engine.relent()
         self.start()
-        new = state(c)
+
+    def settled_or_died(self):
+        """All in force; (it died at something that nobody waited for, what stood in mail.db then)."""
+        try:
+            self.settled()
+        except AssertionError:
+            if self.victim.running():
+                raise
+        if self.victim.running():
+            return False, None
+        at_crash = answers(self.c["mx1"])
+        self.recover()
         self.settled()
-        now = state(c)
+        return True, at_crash
+
+    def pass_by(self, do, spoil):
+        """A step that does not reach the point: only what the next ones stand on."""
+        if spoil is refuse:
+            refuse(self.c)
+        if do not in (settle, join):
+            do(self.c)
+        self.c["mx1"].engine.relent()
+
+    def step(self, name, spoil, do, crash):
+        """True: it died."""
+        c, node = self.c, self.c["mx1"]
+        self.settled()
+        old, rows = state(c), answers(node)
+        self.again({"MAILNODE_CRASH": crash}, spoil)
+        died, at_crash, code, at_word = self.do(do)
+        late, at_late = self.settled_or_died()
+        if late:
+            died, at_crash = True, at_late
+        node.engine.relent()
+        if not died:
+            self.again()   # nothing of this step shall die in the next
+            return False
+        new = state(c)
         if code in (0, 7):
-            assert new != old or name in ("run a task", "a forced snapshot", "revoke a node"), f"{name}: said {code}, not stored"
+            assert new != old or name in NOT_OF_THE_STATE, f"{name}: said {code}, not stored"
         if code == 8:
             assert new == old, f"{name}: said 8, stored"
         assert code in (None, 0, 1, 5, 7, 8, 9, 11), f"{name}: {code}"
-        if now == old and do not in (settle, join):
+        if new == old and do not in (settle, join):
             again = do(c)
             assert again in (None, 0, 1, 6), f"{name} again: {again}"
             self.settled()
         after = answers(node)
         if at_crash is not None and rows is not None and not spoil:
-            assert at_crash == rows or at_crash == after, f"{name}: between: {difference(at_crash, rows, after)}"
-        if code == 0 and self.program == "agent" and not spoil and name != "other people":
-            assert at_crash == after, f"{name}: said to be in force, and was not: {difference(at_crash, rows, after)}"
-        if name == "start" and self.times < 4:
-            self.times += 1   # every start reaches it: from now on the next time counts
-            self.step(name, spoil, do)
+            assert at_crash in (rows, after), f"{name}: between: {difference(at_crash, rows, after)}"
+        if code == 0 and not spoil and name != "other people":
+            assert at_word == after, f"{name}: said to be in force, and was not: {difference(at_word, rows, after)}"
+        return True
+
+
+def up(c):
+    try:
+        c.link().close()
+        return True
+    except Exception:   # not there yet, or just gone
+        return False
+
+
+def site(c):
+    c.site(domains=["example.org", "example.net"])
+    c.ctl("address add here@example.net to=bob")
+
+
+@pytest.fixture(scope="session")
+def reached(tmp_path_factory):
+    """reached(program)[step]: how often each point is reached by the start alone, and in all; found out once for all workers."""
+    folder = tmp_path_factory.getbasetemp().parent
+
+    @functools.cache
+    def ask(program):
+        with open(folder / f"reached-{program}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = folder / f"reached-{program}-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(find_reached(program)))
+            return {step: [collections.Counter(c) for c in counts] for step, counts in json.loads(kept.read_text()).items()}
+    return ask
+
+
+def find_reached(program):
+    out = {}
+    with Cluster(nodes=2) as c:
+        site(c)
+        walk = Walk(c, program)
+        trace = os.path.join(c.folder, "trace")
+
+        def noted():
+            with open(trace) as f:
+                return collections.Counter(f.read().split())
+        for name, spoil, do in STEPS:
+            if os.path.exists(trace):
+                os.unlink(trace)
+            open(trace, "w").close()
+            os.chmod(trace, 0o666)
+            walk.again({"MAILNODE_CRASH_TRACE": trace}, walk.spoil_of(spoil))
+            by_start = noted()
+            do(c)
+            walk.settled()
+            c["mx1"].engine.relent()
+            out[name] = by_start, noted()
+    return out
 
 
 def difference(at_crash, rows, after):
@@ -229,22 +333,28 @@ def difference(at_crash, rows, after):
 
 @pytest.mark.spec("R01", "R02", "F-166", "F-172")
 @pytest.mark.parametrize("program, point", [("controller", p) for p in CONTROLLER] + [("agent", p) for p in AGENT])
-def test_crash_point(program, point):
+def test_crash_point(reached, program, point):
     assert point != "(not built)", f"mail-{program} --crash-points does not run"
+    reaches = reached(program)
     with Cluster(nodes=2) as c:
-        c.site(domains=["example.org", "example.net"])
-        c.ctl("address add here@example.net to=bob")
-        walk = Walk(c, program, point)
-        for step in STEPS:
-            walk.step(*step)
-        walk.victim.stop()
-        walk.start()
+        site(c)
+        walk, died = Walk(c, program), []
+        for name, spoil, do in STEPS:
+            by_start, in_all = reaches[name]
+            crash = None
+            if in_all[point] > by_start[point]:
+                crash = f"{point}:{by_start[point] + 1}"
+            elif by_start[point] and (walk.spoil_of(spoil) or name == "start"):
+                crash = point
+            if not crash:
+                walk.pass_by(do, spoil)
+            elif walk.step(name, walk.spoil_of(spoil), do, crash):
+                died.append(name)
+        walk.again()
         walk.settled()
         found = c.ctl("node check mx1", code=None)
         assert found.code == 0, found
-        if not walk.reached:
-            walk.reached = first_life(c, program, point)
-        assert walk.reached, f"no step reaches {point}"
+        assert died or first_life(c, program, point), f"no step reaches {point}"
 
 
 def first_life(c, program, point):
@@ -260,25 +370,26 @@ def first_life(c, program, point):
                 new.start()
             else:
                 new.start(crash=point, wait=False)
-                wait_until(lambda: not new.controller.running() or Walk(new, program, point)._up(), "up, or died")
+                wait_until(lambda: not new.controller.running() or up(new), "up, or died")
                 died = not new.controller.running()
                 if died:
                     new.start()
             new.ctl("status", code=(0, 1))
-            return ["first start"] if died else []
+            return died
     node = c.new_node("mx4")
     token = c.ctl("node add mx4").out
     from harness.ctl import run
     joined = run([paths.AGENT, "join", "--root", node.root, "-"], stdin=token,
                  env={"MAILNODE_CRASH": point, "MAILNODE_BOOT_ID": node.boot_id})
     if joined.code == -9:
-        if node.join(token, code=None).code != 0:
+        again = node.join(token, code=None)
+        if again.code != 0 and "node already" not in again.err:
             node.join(c.ctl("node replace mx4 --yes").out)
         node.start(wait=True)
-        return ["join"]
+        return True
     node.start(crash=point)
     wait_until(lambda: not node.agent.running() or node.status().get("state") == "online", "online, or died")
     if node.agent.running():
-        return []
+        return False
     node.start(wait=True)
-    return ["first start"]
+    return True

@@ -109,19 +109,23 @@ class Engine:
                     peer, _ = self._listener.accept()
                     peers[peer] = _Peer(peer)
                     selector.register(peer, selectors.EVENT_READ)
-                    peers[peer].say(_envelope("greeting", protocol=VERSION, release="1.0.0", program="mail-engine"))
-                    continue
-                peer = peers[key.fileobj]
-                try:
-                    envelopes = peer.read()
-                    for envelope in envelopes or ():
-                        self._answer(peer, envelope)
-                except OSError:
-                    envelopes = None
-                if envelopes is None:
+                elif not self._hear(peers[key.fileobj]):
                     selector.unregister(key.fileobj)
                     key.fileobj.close()
                     del peers[key.fileobj]
+
+    def _hear(self, peer):
+        """Answers what has arrived; False: the peer is gone."""
+        try:
+            if not peer.greeted:
+                peer.greeted = True
+                peer.say(_envelope("greeting", protocol=VERSION, release="1.0.0", program="mail-engine"))
+            envelopes = peer.read()
+            for envelope in envelopes or ():
+                self._answer(peer, envelope)
+            return envelopes is not None
+        except OSError:   # killed while it was answered
+            return False
 
     def _answer(self, peer, envelope):
         verb = envelope.WhichOneof("body")
@@ -182,7 +186,7 @@ class Engine:
 
 class _Peer:
     def __init__(self, sock):
-        self.socket, self._in, self._next = sock, b"", 1
+        self.socket, self._in, self._next, self.greeted = sock, b"", 1, False
 
     def say(self, envelope):
         envelope.id = self._next

@@ -62,7 +62,8 @@ class Node:
             self.engine.stop()
 
     def wait_online(self, timeout=None):
-        wait_until(lambda: self.status().get("state") == "online", lambda: f"{self} online: {self.status()}", timeout)
+        wait_until(lambda: (not self.agent or self.agent.said("controller answers")) and self.status().get("state") == "online",
+                   lambda: f"{self} online: {self.status()}", timeout)
         return self
 
     # ---- what it has

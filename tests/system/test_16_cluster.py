@@ -271,6 +271,8 @@ def test_spoilt_tables_are_mended_at_start(site, how):
                 os.unlink(t.path + more)
     node.start(wait=True)
     wait_until(lambda: _same(t, right), "mended", 10)
+    wait_until(lambda: os.path.exists(f"{t.folder}/maps/alias.cf") and "mallory" not in open(f"{t.folder}/maps/alias.cf").read(),
+               "the map is mended")
     assert forwards(node, "info@example.org").startswith("alice@")
     for user in ("postfix", "dovecot"):
         assert t.readable_as(user) is None
