@@ -15,6 +15,8 @@ enum {
     LATE_MS = 3000,           /* without a handshake: that is trouble */
     REFUSED_FIRST_MS = 500,
     REFUSED_LAST_MS = 10000,
+    HEARTBEAT_MS = 10000,
+    HEARTBEAT_DEAD_MS = 30000,
     PIPE_WAIT_MS = 5,
     PROBES_MAX = 64,
 };
@@ -70,6 +72,13 @@ static Error *options_set(CurveClient *client)
         {ZMQ_RECONNECT_IVL, RECONNECT_MS + (int)random_below(RECONNECT_JITTER_MS)},
         {ZMQ_RECONNECT_IVL_MAX, RECONNECT_MOST_MS},
         {ZMQ_CONNECT_TIMEOUT, CONNECT_MS},
+        /* libzmq 4.3.4 ends the program (assert !_io_error in out_event) when a heartbeat is due on a connection that died
+         * while its input was stopped by the receive limit: so heartbeats are the client's alone, and it has no limit.  The
+         * TTL makes the server end a silent connection, too. */
+        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
+        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_DEAD_MS},
+        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_DEAD_MS},
+        {ZMQ_RCVHWM, 0},
         {ZMQ_IPV6, socket_wants_ipv6(endpoint, 1)},
     };
 

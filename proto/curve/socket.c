@@ -5,8 +5,6 @@
 
 enum {
     HANDSHAKE_MS = 30000, /* 10,000 agents that come back at once take 11 s */
-    HEARTBEAT_MS = 10000,
-    HEARTBEAT_DEAD_MS = 30000,
     KEEPALIVE_S = 30,
     /* CURVE adds 33 octets to each frame; what is only a little too large shall be answered, not cut off. */
     MESSAGE_BYTES_MAX = ENVELOPE_BYTES_MAX + 4096,
@@ -18,9 +16,6 @@ static const SocketOption common[] = {
     {ZMQ_RCVTIMEO, 0},
     {ZMQ_MAXMSGSIZE, MESSAGE_BYTES_MAX},
     {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
-    {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
-    {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_DEAD_MS},
-    {ZMQ_HEARTBEAT_TTL, HEARTBEAT_DEAD_MS},
     {ZMQ_TCP_KEEPALIVE, 1},
     {ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_S},
     {ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_S / 3},
