@@ -197,7 +197,8 @@ static TableStatus table_status(const Apply *apply)
         return TABLES_NONE;
     if (apply->applied != wanted->revision || !digest_equal(&apply->applied_digest, &wanted->digest))
         return TABLES_BEHIND;
-    return accounts_pending(apply->with.accounts) ? TABLES_ACCOUNTS : TABLES_CURRENT;
+    bool due = apply->tables && tables_due(apply->tables);
+    return due || accounts_pending(apply->with.accounts) ? TABLES_ACCOUNTS : TABLES_CURRENT;
 }
 
 /* Revision whose configuration is in force. */
@@ -783,7 +784,9 @@ void apply_run(Apply *apply, Msec now)
     take_answer(apply, now);
     take_hold(apply);
     if (!journal_receiving(apply->with.journal) && now >= apply->retry_at) {
-        Error *err = learn_wanted(apply);
+        Error *err = apply->tables ? NULL : open_tables(apply); /* not possible when they were found damaged */
+        if (!err)
+            err = learn_wanted(apply);
         if (!err && now >= apply->observe_at)
             err = observe(apply, now); /* somebody may have put another file there */
         if (err)

@@ -20,9 +20,7 @@ enum { TOUCHED_MAX = 20000 };
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE object(kind INTEGER NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL,"
-    " local TEXT," /* of addresses: what stands before the @ */
     " bytes BLOB NOT NULL, PRIMARY KEY(kind, instance, name)) WITHOUT ROWID;"
-    "CREATE INDEX object_local ON object(local, instance) WHERE local IS NOT NULL;"
     "CREATE TABLE touched(kind INTEGER NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL,"
     " PRIMARY KEY(kind, instance, name)) WITHOUT ROWID;"
     "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK (one = 1),"
@@ -120,13 +118,12 @@ static Error *prepare_all(Journal *journal)
         const char *text;
     } wanted[] = {
         {&sql->get, "SELECT bytes FROM object WHERE kind=? AND instance=? AND name=?"},
-        {&sql->put, "REPLACE INTO object VALUES(?,?,?,?,?)"},
-        {&sql->add, "INSERT INTO object VALUES(?,?,?,?,?)"},
+        {&sql->put, "REPLACE INTO object VALUES(?,?,?,?)"},
+        {&sql->add, "INSERT INTO object VALUES(?,?,?,?)"},
         {&sql->remove, "DELETE FROM object WHERE kind=? AND instance=? AND name=?"},
         {&sql->touch, "INSERT OR IGNORE INTO touched VALUES(?,?,?)"},
         {&sql->of_kind, "SELECT bytes FROM object WHERE kind=?"},
         {&sql->of_instance, "SELECT bytes FROM object WHERE kind=? AND instance=?"},
-        {&sql->local, "SELECT bytes FROM object WHERE local=? AND instance=?"},
         {&sql->remove_instance, "DELETE FROM object WHERE kind=? AND instance=?"},
         {&sql->wipe_objects, "DELETE FROM object"},
         {&sql->wipe_touched, "DELETE FROM touched"},
@@ -413,13 +410,12 @@ void journal_bind(sqlite3_stmt *stmt, const ObjectRef *ref)
 }
 
 /* Calls 'each' with the bytes of every row.  A statement that is busy in an outer loop gets a twin. */
-Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, const char *first, const char *second,
+Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, const char *instance,
                     Error *(*each)(void *context, const void *bytes, size_t size), void *context)
 {
     DEFER(db_finalize) sqlite3_stmt *twin = NULL;
     bool row = false;
     Error *err = NULL;
-    int column = 1;
 
     if (sqlite3_stmt_busy(stmt)) {
         err = db_prepare(journal->db, sqlite3_sql(stmt), &twin);
@@ -428,11 +424,9 @@ Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, const char 
         stmt = twin;
     }
     if (kind)
-        sqlite3_bind_int(stmt, column++, (int)kind);
-    if (first)
-        db_bind_text(stmt, column++, first);
-    if (second)
-        db_bind_text(stmt, column++, second);
+        sqlite3_bind_int(stmt, 1, (int)kind);
+    if (instance)
+        db_bind_text(stmt, 2, instance);
     err = db_row(stmt, &row);
     while (!err && row) {
         err = each(context, sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0));
@@ -463,7 +457,7 @@ Error *journal_audit(Journal *journal)
 {
     Digest sum = {{0}};
 
-    Error *err = journal_rows(journal, journal->sql.all, 0, NULL, NULL, journal_sum, &sum);
+    Error *err = journal_rows(journal, journal->sql.all, 0, NULL, journal_sum, &sum);
     if (!err && !digest_equal(&sum, &journal->saved.wanted.digest))
         err =
             error_new(ERROR_DAMAGED, "its objects are not those of revision %" PRIu64, journal->saved.wanted.revision);
@@ -481,7 +475,7 @@ static Error *count_one(void *context, const void *bytes, size_t size)
 uint64_t journal_count(Journal *journal)
 {
     uint64_t n = 0;
-    Error *err = journal_failed(journal, journal_rows(journal, journal->sql.all, 0, NULL, NULL, count_one, &n));
+    Error *err = journal_failed(journal, journal_rows(journal, journal->sql.all, 0, NULL, count_one, &n));
 
     error_free(&err);
     return n;
@@ -517,15 +511,8 @@ static Error *forget_old(Journal *journal, const ObjectRef *ref, bool *ret_there
 
 static Error *object_store(sqlite3_stmt *put, const ObjectRef *ref, const ProtobufCBinaryData *bytes)
 {
-    const char *domain = NULL;
-    size_t local_len = 0;
-
     journal_bind(put, ref);
-    if (ref->kind == MAIL__OBJECT__BODY_ADDRESS && ref->name && address_split(ref->name, &local_len, &domain))
-        sqlite3_bind_text(put, 4, ref->name, (int)local_len, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(put, 4);
-    sqlite3_bind_blob(put, 5, bytes->data, (int)bytes->len, SQLITE_STATIC);
+    sqlite3_bind_blob(put, 4, bytes->data, (int)bytes->len, SQLITE_STATIC);
     return db_run(put);
 }
 
@@ -591,7 +578,7 @@ static Error *drop_scope_of_kind(Journal *journal, const char *scope, Kind kind)
 {
     ScopeNames found = {.scope = scope};
 
-    Error *err = journal_rows(journal, journal->sql.of_kind, kind, NULL, NULL, collect_in_scope, &found);
+    Error *err = journal_rows(journal, journal->sql.of_kind, kind, NULL, collect_in_scope, &found);
     for (size_t i = 0; i < found.n; i++) {
         if (!err)
             err = object_out(journal, &(ObjectRef){.kind = kind, .instance = "", .name = found.names[i]});
@@ -606,8 +593,8 @@ static Error *drop_instance_of_kind(Journal *journal, const char *instance, Kind
 {
     sqlite3_stmt *remove = journal->sql.remove_instance;
 
-    Error *err = journal_rows(journal, journal->sql.of_instance, kind, instance, NULL, sum_subtract,
-                              &journal->now.wanted.digest);
+    Error *err =
+        journal_rows(journal, journal->sql.of_instance, kind, instance, sum_subtract, &journal->now.wanted.digest);
     if (err)
         return err;
     sqlite3_bind_int(remove, 1, (int)kind);

@@ -21,7 +21,7 @@ typedef struct JournalState {
 } JournalState;
 
 typedef struct Statements { /* all prepared at open: a missing table is found there */
-    sqlite3_stmt *get, *put, *add, *remove, *touch, *of_kind, *of_instance, *local, *wipe_objects, *wipe_touched;
+    sqlite3_stmt *get, *put, *add, *remove, *touch, *of_kind, *of_instance, *wipe_objects, *wipe_touched;
     sqlite3_stmt *remove_instance, *touched, *save, *all;
     sqlite3_stmt *happened, *happenings, *trim_happenings;
     sqlite3_stmt *task, *tasks, *task_begin, *task_end, *task_seen, *trim_tasks;
@@ -41,7 +41,6 @@ struct Journal {
     char *damage;  /* words */
     char *trouble; /* why it could not be written last; NULL: it could */
     unsigned life;
-    const char *instance; /* of the view */
     uint64_t newest_happening;
     Waiting waiting[JOURNAL_WAITING_MAX];
     size_t n_waiting;
@@ -54,8 +53,8 @@ void journal_wrote(Journal *journal); /* no trouble any more */
 /* Binds kind, instance and name as columns 1 to 3. */
 void journal_bind(sqlite3_stmt *stmt, const ObjectRef *ref);
 
-/* Calls 'each' with the bytes of every row; kind 0 and NULLs are not bound. */
-CHECKED Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, const char *first, const char *second,
+/* Calls 'each' with the bytes of every row; kind 0 and NULL are not bound. */
+CHECKED Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, const char *instance,
                             Error *(*each)(void *context, const void *bytes, size_t size), void *context);
 
 /* For journal_rows: adds the digest of each to the Digest in 'context'. */

@@ -103,32 +103,18 @@ static Error *view_each(void *self, Kind kind, const char *instance, const char 
     if (name)
         to = (ObjectEach){named, &filter};
     if (instance)
-        err = journal_rows(journal, journal->sql.of_instance, kind, instance, NULL, unpacked, &to);
+        err = journal_rows(journal, journal->sql.of_instance, kind, instance, unpacked, &to);
     else
-        err = journal_rows(journal, journal->sql.of_kind, kind, NULL, NULL, unpacked, &to);
+        err = journal_rows(journal, journal->sql.of_kind, kind, NULL, unpacked, &to);
     return journal_failed(journal, err);
-}
-
-static Error *view_each_local(void *self, const char *local, Error *(*each)(void *context, const Object *object),
-                              void *context)
-{
-    Journal *journal = self;
-    ObjectEach to = {each, context};
-
-    if (!journal->instance)
-        return NULL;
-    return journal_failed(journal,
-                          journal_rows(journal, journal->sql.local, 0, local, journal->instance, unpacked, &to));
 }
 
 TablesView journal_view(Journal *journal, const char *instance)
 {
-    journal->instance = instance;
     return (TablesView){
         .self = journal,
         .instance = instance,
         .objects = {.self = journal, .get = view_get, .each = view_each},
-        .each_local = view_each_local,
     };
 }
 
@@ -181,7 +167,7 @@ Error *journal_config_each(Journal *journal, Error *(*each)(void *context, const
 
     for (size_t i = 0; !err && i < n_kinds; i++)
         if (kind_info(kinds[i])->meta->class_ == MAIL__CLASS__CONFIG)
-            err = journal_rows(journal, journal->sql.of_kind, kinds[i], NULL, NULL, config_one, &to);
+            err = journal_rows(journal, journal->sql.of_kind, kinds[i], NULL, config_one, &to);
     if (!err)
         *ret_digest = to.sum;
     return journal_failed(journal, err);

@@ -33,9 +33,6 @@ typedef struct TablesView {
     void *self;
     const char *instance; /* the node's; NULL: none is placed here: every table of it is empty, the gate closed */
     StateView objects;
-    /* Names of the specific addresses and the wildcard of a local part: 'each' gets ADDRESS objects. */
-    Error *(*each_local)(void *self, const char *local, Error *(*each)(void *context, const Object *object),
-                         void *context);
 } TablesView;
 
 /* folder: .../tables, exists.  gid: group that may read (mailtables), -1: leave.  A database that is damaged or of a

@@ -5,7 +5,7 @@
     with Cluster(nodes=2) as c:
         c.site()
         c.ctl("address add info@example.org to=alice")
-        assert c["mx1"].tables.lookup("alias", "info@example.org") == "alice@x.internal"
+        assert c["mx1"].tables.lookup("alias", "info@example.org") == "alice@u.internal"
 
 Waits are for facts (wait_until, with a deadline), never for time.
 """

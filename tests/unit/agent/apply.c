@@ -194,13 +194,17 @@ EngineAnswer engine_answer(Engine *self, Error **ret_why)
 static uint64_t applied;
 static Digest applied_digest;
 static bool alice_changes;
-static const char *commit_fails;
+static bool names_due; /* that left the directory long enough ago */
+static const char *commit_fails, *open_fails;
+static ErrorCode commit_code = ERROR_SYSTEM;
 
 Error *tables_open(const char *folder, gid_t gid, Tables **ret_tables, bool *ret_rebuilt)
 {
     (void)folder;
     (void)gid;
-    *ret_tables = NULL;
+    if (open_fails)
+        return error_new(ERROR_SYSTEM, "%s", open_fails);
+    *ret_tables = (Tables *)&applied; /* something that is not NULL */
     *ret_rebuilt = false;
     return NULL;
 }
@@ -216,6 +220,12 @@ Error *tables_applied(Tables *tables, uint64_t *ret_revision, Digest *ret_digest
     *ret_revision = applied;
     *ret_digest = applied_digest;
     return NULL;
+}
+
+bool tables_due(const Tables *tables)
+{
+    assert_non_null(tables);
+    return names_due;
 }
 
 uint64_t tables_rows(const Tables *tables)
@@ -289,7 +299,8 @@ Error *tables_commit(Tables *tables, const TablesView *view, uint64_t revision, 
 {
     (void)tables;
     if (commit_fails)
-        return error_new(ERROR_SYSTEM, "%s", commit_fails);
+        return error_new(commit_code, "%s", commit_fails);
+    names_due = false;
     applied = revision;
     applied_digest = *digest;
     buf_printf(&said, "commit %d of %s; ", (int)revision, view->instance ? view->instance : "nothing");
@@ -643,6 +654,32 @@ static void accounts_come_when_they_come(void **state)
     runs("accounts; commit 1 of main; ");
 }
 
+static void names_that_left_become_unknown(void **state)
+{
+    (void)state;
+    started();
+    names_due = true;
+    now += 5000;
+    runs("commit 1 of main; ");
+}
+
+static void damaged_tables_that_cannot_be_opened_are_tried_again(void **state)
+{
+    (void)state;
+    started();
+    commit_fails = "malformed";
+    commit_code = ERROR_DAMAGED;
+    open_fails = "disk full";
+    changes(NULL);
+    runs("touch d2.org; rollback; ");
+    now += 5000;
+    runs("");
+    commit_fails = open_fails = NULL;
+    commit_code = ERROR_SYSTEM;
+    now += 5000;
+    runs("touch d2.org; commit 2 of main; applied 2 config 2; ");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -662,6 +699,8 @@ int main(void)
         TEST(question_changes_nothing),
         TEST(full_disk_is_tried_again),
         TEST(accounts_come_when_they_come),
+        TEST(names_that_left_become_unknown),
+        TEST(damaged_tables_that_cannot_be_opened_are_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -479,9 +479,6 @@ static void tables_see_what_is_wanted(void **state)
 
     TablesView view = journal_view(journal, instance);
     DEFER(buf_done) Buf names = {0};
-    ok(view.each_local(view.self, "info", name_into, &names));
-    assert_string_equal(buf_text(&names), "info@* info@example.org ");
-    buf_clear(&names);
     ok(view.objects.each(view.objects.self, MAIL__OBJECT__BODY_ADDRESS, "main", NULL, name_into, &names));
     assert_string_equal(buf_text(&names), "info@* info@example.org sales@example.org ");
     buf_clear(&names);

@@ -202,20 +202,12 @@ static Error *fake_each(void *self, Kind kind, const char *instance, const char 
     return err;
 }
 
-static Error *fake_each_local(void *self, const char *local, Error *(*each)(void *context, const Object *object),
-                              void *context)
-{
-    (void)self, (void)local, (void)each, (void)context;
-    return NULL;
-}
-
 UNUSED static TablesView fake_view(Stated *stated)
 {
     return (TablesView){
         .self = stated,
         .instance = stated->instance,
         .objects = {.self = stated, .get = fake_get, .each = fake_each},
-        .each_local = fake_each_local,
     };
 }
 
