@@ -12,8 +12,8 @@
 
 typedef struct Buf {
     uint8_t *data;
-    size_t size; /* octets in use */
-    size_t room; /* octets allocated */
+    size_t size;  /* octets in use */
+    size_t room;  /* octets allocated */
     size_t limit; /* 0: none */
 } Buf;
 

@@ -14,11 +14,11 @@ typedef struct CrashPoint {
     const char *name;
 } CrashPoint;
 
-#define CRASH_POINT(name_)                                                                                          \
-    do {                                                                                                            \
-        static const CrashPoint crash_point_ = {name_};                                                             \
-        static const CrashPoint *const crash_listed_ __attribute__((section("crash_points"), used)) = &crash_point_; \
-        crash_reached(&crash_point_);                                                                               \
+#define CRASH_POINT(name_)                                                                                             \
+    do {                                                                                                               \
+        static const CrashPoint crash_point_ = {name_};                                                                \
+        static const CrashPoint *const crash_listed_ __attribute__((section("crash_points"), used)) = &crash_point_;   \
+        crash_reached(&crash_point_);                                                                                  \
     } while (0)
 
 void crash_reached(const CrashPoint *point);

@@ -78,9 +78,9 @@ void error_free(Error **err)
 const char *error_code_name(ErrorCode code)
 {
     static const char *const names[] = {
-        [ERROR_INVALID] = "invalid",         [ERROR_NOT_FOUND] = "not-found",     [ERROR_EXISTS] = "exists",
-        [ERROR_DENIED] = "denied",           [ERROR_CONFLICT] = "conflict",       [ERROR_UNAVAILABLE] = "unavailable",
-        [ERROR_REFUSED] = "refused",         [ERROR_UNSUPPORTED] = "unsupported", [ERROR_SYSTEM] = "system",
+        [ERROR_INVALID] = "invalid", [ERROR_NOT_FOUND] = "not-found",     [ERROR_EXISTS] = "exists",
+        [ERROR_DENIED] = "denied",   [ERROR_CONFLICT] = "conflict",       [ERROR_UNAVAILABLE] = "unavailable",
+        [ERROR_REFUSED] = "refused", [ERROR_UNSUPPORTED] = "unsupported", [ERROR_SYSTEM] = "system",
         [ERROR_DAMAGED] = "damaged",
     };
 

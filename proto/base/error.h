@@ -9,17 +9,17 @@
 
 #include <stdbool.h>
 
-typedef enum ErrorCode { /* the same list in control.proto; CLI maps it to exit codes */
-    ERROR_INVALID = 1,   /* the input is wrong; repeating it is no use */
-    ERROR_NOT_FOUND,
-    ERROR_EXISTS,
-    ERROR_DENIED,
-    ERROR_CONFLICT,    /* somebody else was first, or holds it: look again */
-    ERROR_UNAVAILABLE, /* the other side is away: try later */
-    ERROR_REFUSED,     /* a daemon's own checker said no; its words are in 'what' */
-    ERROR_UNSUPPORTED, /* the other side is older than this */
-    ERROR_SYSTEM,      /* a system call failed */
-    ERROR_DAMAGED,     /* stored data does not read back */
+typedef enum ErrorCode {                    /* the same list in control.proto; CLI maps it to exit codes */
+                         ERROR_INVALID = 1, /* the input is wrong; repeating it is no use */
+                         ERROR_NOT_FOUND,
+                         ERROR_EXISTS,
+                         ERROR_DENIED,
+                         ERROR_CONFLICT,    /* somebody else was first, or holds it: look again */
+                         ERROR_UNAVAILABLE, /* the other side is away: try later */
+                         ERROR_REFUSED,     /* a daemon's own checker said no; its words are in 'what' */
+                         ERROR_UNSUPPORTED, /* the other side is older than this */
+                         ERROR_SYSTEM,      /* a system call failed */
+                         ERROR_DAMAGED,     /* stored data does not read back */
 } ErrorCode;
 
 typedef struct Error {

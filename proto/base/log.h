@@ -46,7 +46,7 @@ void log_init(const char *program, LogLevel least);
 
 void log_write(LogLevel level, const char *what, const KeyValue *fields);
 
-#define log_at(level, what, ...) log_write((level), (what), (const KeyValue[]){__VA_ARGS__ __VA_OPT__(, ) {.key = NULL}})
+#define log_at(level, what, ...) log_write((level), (what), (const KeyValue[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
 #define log_error(what, ...) log_at(LOG_LEVEL_ERROR, what __VA_OPT__(, ) __VA_ARGS__)
 #define log_warning(what, ...) log_at(LOG_LEVEL_WARNING, what __VA_OPT__(, ) __VA_ARGS__)
 #define log_info(what, ...) log_at(LOG_LEVEL_INFO, what __VA_OPT__(, ) __VA_ARGS__)

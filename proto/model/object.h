@@ -38,9 +38,9 @@ typedef struct KindInfo {
 extern const Kind kinds[];
 extern const size_t n_kinds;
 
-const KindInfo *kind_info(Kind kind);            /* NULL: unknown number */
-const KindInfo *kind_by_name(const char *name);  /* '-' and '_' alike; NULL: unknown */
-const char *kind_nearest(const char *name);      /* for "did you mean"; NULL when nothing is near */
+const KindInfo *kind_info(Kind kind);           /* NULL: unknown number */
+const KindInfo *kind_by_name(const char *name); /* '-' and '_' alike; NULL: unknown */
+const char *kind_nearest(const char *name);     /* for "did you mean"; NULL when nothing is near */
 
 /* Which object, without what is stated of it.  Borrowed strings; instance and name may be NULL or "" alike. */
 typedef struct ObjectRef {

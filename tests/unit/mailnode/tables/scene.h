@@ -138,7 +138,7 @@ UNUSED static void says(const char *query, const char *key, const char *wanted)
 {
     DEFER(xfree) char *got = ask(tables->db, query, key);
 
-    if (!got != !wanted || (got && strcmp(got, wanted) != 0))
+    if (!got != !wanted || (got && wanted && strcmp(got, wanted) != 0))
         fail_msg("%s: %s, wanted %s", key, got ? got : "nothing", wanted ? wanted : "nothing");
 }
 
