@@ -41,10 +41,12 @@ void account_set_free(AccountSet **set)
 {
     if (!*set)
         return;
-    for (Seen *seen = (*set)->seen, *next = NULL; seen; seen = next) {
-        next = seen->hh.next;
-        HASH_DEL((*set)->seen, seen);
+    Seen *seen = (*set)->seen;
+    HASH_CLEAR(hh, (*set)->seen); /* the table; its members still hold each other */
+    while (seen) {
+        Seen *next = seen->hh.next;
         free(seen);
+        seen = next;
     }
     json_decref((*set)->root);
     free(*set);
