@@ -151,7 +151,6 @@ typedef enum Verdict { KEEP_IT, UNDO_IT } Verdict;
 /* The change is open and worked out: does it wait for nodes?  UNDO_IT: it does, or is only rehearsed. */
 static Error *decide(Batch *batch, Job *job, Msec now, Verdict *ret_verdict)
 {
-    Digest digest;
     Error *err = NULL;
 
     *ret_verdict = UNDO_IT;
@@ -161,12 +160,12 @@ static Error *decide(Batch *batch, Job *job, Msec now, Verdict *ret_verdict)
     if (job->order.unasked || !job->work.config || !job->work.nodes.n || !change_size(batch->store))
         return NULL;
     if (job->ready) {
-        err = prepare_digest(batch->store, &job->work, &digest);
-        if (err || prepare_is_of(job->preparing, &digest)) {
-            if (!err)
-                prepare_warn(job->preparing, &job->work);
+        bool same = false;
+        err = prepare_compare(job->preparing, batch->store, &job->work, &same);
+        if (!err && same)
+            prepare_warn(job->preparing, &job->work);
+        if (err || same)
             return err;
-        }
     }
     if (job->times++ == ASK_AGAIN_MAX)
         return error_hint(error_new(ERROR_CONFLICT, "the configuration changed each time the nodes had been asked"),

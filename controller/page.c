@@ -99,9 +99,9 @@ Error *page_read(Store *store, PageCursor *cursor, size_t limit, Page *page)
     }
     if (err)
         return err;
-    cursor->end = !full && page->n < limit;
     if (cursor->left != SIZE_MAX)
         cursor->left -= page->n;
+    cursor->end = !cursor->left || (!full && page->n < limit);
     if (page->n)
         cursor_move(cursor, page);
     return NULL;

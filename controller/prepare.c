@@ -19,6 +19,7 @@ struct Preparing {
     Question *questions;
     size_t n, room;
     Digest digest;
+    uint64_t revision; /* of the store, when it was asked */
 };
 
 void preparing_free(Preparing **preparing)
@@ -69,19 +70,32 @@ static Error *scope_take(void *context, const char *scope)
     return NULL;
 }
 
+/* The object itself: a look-up that the store keeps ready, a thousand nodes ask for theirs. */
+static Error *named_object(Store *store, const ObjectRef *ref, StoreEach *each, void *context)
+{
+    DEFER(object_free) Object *object = NULL;
+    DEFER(buf_done) Buf bytes = {0};
+    Error *err = store_get(store, ref, 0, &object);
+
+    if (err || !object)
+        return err;
+    object_pack(object, &bytes);
+    return each(context, ref, bytes.data, bytes.size);
+}
+
 /* Objects of one kind in one scope "KIND/NAME": the object of that name itself, or all in that instance. */
 static Error *kind_in_scope(Store *store, const KindInfo *info, const char *scope, StoreEach *each, void *context)
 {
     const char *name = strchr(scope, '/');
     size_t kind_len = name ? (size_t)(name - scope) : strlen(scope);
-    StoreFilter filter = {.kind = info->kind};
-    bool itself = strlen(info->name) == kind_len && strncmp(info->name, scope, kind_len) == 0;
 
-    if (!name || (!itself && !(info->meta->in_instance && strncmp(scope, "instance/", 9) == 0)))
+    if (!name)
         return NULL;
-    filter.name = itself ? name + 1 : NULL;
-    filter.instance = itself ? NULL : name + 1;
-    return store_each(store, &filter, each, context);
+    if (strlen(info->name) == kind_len && strncmp(info->name, scope, kind_len) == 0)
+        return named_object(store, &(ObjectRef){info->kind, "", name + 1}, each, context);
+    if (!info->meta->in_instance || strncmp(scope, "instance/", 9) != 0)
+        return NULL;
+    return store_each(store, &(StoreFilter){.kind = info->kind, .instance = name + 1}, each, context);
 }
 
 Error *prepare_objects(Store *store, const char *node, StoreEach *each, void *context)
@@ -173,18 +187,23 @@ Error *prepare_ask(Store *store, Nodes *nodes, const Work *work, Msec now, Prepa
 
     if (err)
         return err;
+    preparing->revision = store_revision(store);
     *ret_preparing = preparing;
     preparing = NULL;
     return NULL;
 }
 
-Error *prepare_digest(Store *store, const Work *work, Digest *ret_digest)
+Error *prepare_compare(const Preparing *preparing, Store *store, const Work *work, bool *ret_same)
 {
-    Preparing preparing = {.n = 0};
-    Error *err = go(store, NULL, work, 0, &preparing);
+    Preparing now = {.n = 0};
 
+    if (store_revision(store) == preparing->revision) { /* the same work on the same state */
+        *ret_same = true;
+        return NULL;
+    }
+    Error *err = go(store, NULL, work, 0, &now);
     if (!err)
-        *ret_digest = preparing.digest;
+        *ret_same = digest_equal(&preparing->digest, &now.digest);
     return err;
 }
 
@@ -232,11 +251,6 @@ bool prepare_settled(Preparing *preparing, Nodes *nodes, Msec now, Error **ret_e
     }
     *ret_err = first;
     return all || first;
-}
-
-bool prepare_is_of(const Preparing *preparing, const Digest *digest)
-{
-    return digest_equal(&preparing->digest, digest);
 }
 
 void prepare_warn(const Preparing *preparing, Work *work)

@@ -18,13 +18,12 @@ CHECKED Error *prepare_objects(Store *store, const char *node, StoreEach *each, 
 /* Asks the nodes of work->nodes that are online.  *ret_preparing is never NULL on success. */
 CHECKED Error *prepare_ask(Store *store, Nodes *nodes, const Work *work, Msec now, Preparing **ret_preparing);
 
-/* The same digest over what the nodes would have now. */
-CHECKED Error *prepare_digest(Store *store, const Work *work, Digest *ret_digest);
+/* The change has been worked out again: is what was asked what the nodes would have now? */
+CHECKED Error *prepare_compare(const Preparing *preparing, Store *store, const Work *work, bool *ret_same);
 
 /* Takes in answers.  True: all are there, or will not come.  REFUSED in *ret_err (the caller's): the first checker that said
  * no, with its words. */
 bool prepare_settled(Preparing *preparing, Nodes *nodes, Msec now, Error **ret_err);
-bool prepare_is_of(const Preparing *preparing, const Digest *digest);
 
 /* Nodes that were not asked, or did not answer, as a warning each. */
 void prepare_warn(const Preparing *preparing, Work *work);

@@ -444,7 +444,8 @@ static bool rehearsal_tell(Ask *ask, Changing *changing, const JobResult *result
         DEFER(telling_done) Telling telling = {0};
         Mail__Outcome outcome = MAIL__OUTCOME__INIT;
         char more[] = "there is more than is shown", *warning = more;
-        telling_fill(&telling, result->kept + changing->n_told, result->n_kept - changing->n_told);
+        size_t left = result->n_kept - changing->n_told;
+        telling_fill(&telling, left ? result->kept + changing->n_told : NULL, left);
         bool last = changing->n_told + telling.n == result->n_kept;
         outcome_fill(result, &outcome);
         outcome.revision = 0;

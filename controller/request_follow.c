@@ -85,7 +85,7 @@ static bool events_tell(Ask *ask, Following *following, const EventList *events)
         Envelope envelope = MAIL__ENVELOPE__INIT;
         Mail__Events body = MAIL__EVENTS__INIT;
         size_t n = part_of(events, told);
-        body.events = events->list + told;
+        body.events = n ? &events->list[told] : NULL;
         body.n_events = n;
         /* Numbers rise by one: what is missing between was left out.  Of one node's alone nobody knows how many. */
         if (n && following->begun && !following->node && body.events[0]->number > following->after + 1) {
@@ -313,7 +313,7 @@ static void tasks_tell(Ask *ask, const TaskList *list)
         size_t n = 0, size = 0;
         while (told + n < list->n && size < TASKS_PART_BYTES)
             size += mail__task_info__get_packed_size(list->list[told + n++]);
-        if (!task_say(ask, list->list + told, n, told + n == list->n))
+        if (!task_say(ask, n ? &list->list[told] : NULL, n, told + n == list->n))
             ask->talk->ended = true;
         told += n;
     } while (told < list->n && !ask->talk->ended);

@@ -238,7 +238,7 @@ static void status_tell(Ask *ask, Mail__Status *status, Mail__NodeStatus **nodes
     envelope.status = status;
     do {
         size_t part = n - told < STATUS_PART_NODES ? n - told : STATUS_PART_NODES;
-        status->nodes = nodes + told;
+        status->nodes = part ? &nodes[told] : NULL;
         status->n_nodes = part;
         told += part;
         if (!ask_say(ask, &envelope, told == n))
