@@ -22,6 +22,8 @@ import threading
 import pytest
 
 from harness import Cluster, paths, wait_until
+from harness.wire import Closed, body
+import control_pb2
 
 
 def points(program):
@@ -145,7 +147,9 @@ def answers(node):
 
 
 def state(c):
-    return c.ctl("export").out
+    """Every object, as its octets."""
+    with c.link() as link:
+        return [o for part in link.call(body("list")) for o in part.listed.objects]
 
 
 class Walk:
@@ -167,7 +171,7 @@ class Walk:
             wait_until(lambda: not self.victim.running() or self.there(), "mx1 is online, or died")
 
     def there(self):
-        return self.victim.said("controller answers") and self.c["mx1"].status().get("state") in ("online", "forked")
+        return self.victim.said("controller answers") and self.c.online("mx1")
 
     def spoil_of(self, spoil):
         """What lies on the node's disk is spoilt while its agent is away."""
@@ -181,11 +185,15 @@ class Walk:
 
     def settled(self):
         """All that is stored is in force on every node that runs."""
-        status = self.c.status()
-        for name, node in self.c.nodes.items():
-            if node.agent and status.get(name, {}).get("state") not in (None, "revoked", "never-joined"):
-                node.wait_online()
-                self.c.ctl(f"wait --node {name} --timeout 15s")
+        try:
+            gone = {n.name for n in self.c.told().nodes if n.state in (control_pb2.REVOKED, control_pb2.NEVER_JOINED)}
+            for name in [n for n, node in self.c.nodes.items() if node.agent and n not in gone]:
+                self.c.nodes[name].wait_online()
+                with self.c.link() as link:
+                    said = link.call(body("wait", node=name, wait_ms=15000), 20)[-1]
+                assert all(n.state == control_pb2.IN_FORCE for n in said.outcome.nodes), said
+        except (OSError, Closed) as trouble:
+            raise AssertionError(f"the controller is not there: {trouble}") from trouble
 
     def do(self, do):
         """Does the step, and starts the program again as soon as it has died: (it died, what stood in mail.db then,

@@ -11,7 +11,8 @@ from .net import Addresses
 from .node import Node
 from .program import Program
 from .wait import wait_until
-from .wire import CurvePeer, LocalLink
+from .wire import Closed, CurvePeer, LocalLink, body
+import control_pb2
 
 REPORT_MS = 1000
 TAIL_LINES = 40
@@ -34,7 +35,7 @@ class Cluster:
         self.ctl = Ctl(self.root, self.folder)
         self.controller = None
         self.nodes = {}
-        self._others = []
+        self._others, self._asking = [], None
         live.append(self)
         try:
             if start:
@@ -130,6 +131,30 @@ class Cluster:
         assert answer.code in (0, 1), answer
         return {n["name"]: n for n in answer.json.get("nodes", [])}
 
+    def told(self):
+        """The same as the raw message, for what is asked a hundred times: no program is started."""
+        for again in (True, False):   # the controller may be another one than last time
+            try:
+                self._asking = self._asking or self.link()
+                return self._asking.call(body("get_status"))[-1].status
+            except (OSError, Closed):
+                if self._asking:
+                    self._asking.close()
+                self._asking = None
+                if not again:
+                    raise
+
+    @property
+    def revision(self):
+        return self.told().revision
+
+    def online(self, name):
+        """Also False while there is no controller to ask."""
+        try:
+            return any(n.name == name and n.state == control_pb2.ONLINE for n in self.told().nodes)
+        except (OSError, Closed):
+            return False
+
     # ---- shorthands
 
     def site(self, node="mx1", domains=("example.org",), instance="main", user_domain="staff"):
@@ -176,6 +201,8 @@ class Cluster:
         if self not in live:
             return
         live.remove(self)
+        if self._asking:
+            self._asking.close()
         if failing:
             failed.append(self.tails())
         troubles = []

@@ -62,7 +62,7 @@ class Node:
             self.engine.stop()
 
     def wait_online(self, timeout=None):
-        wait_until(lambda: (not self.agent or self.agent.said("controller answers")) and self.status().get("state") == "online",
+        wait_until(lambda: (not self.agent or self.agent.said("controller answers")) and self.cluster.online(self.name),
                    lambda: f"{self} online: {self.status()}", timeout)
         return self
 

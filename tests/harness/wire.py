@@ -74,7 +74,7 @@ def connected_as(uid, path):
     code = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
             "socket.send_fds(socket.socket(fileno=0), [b'x'], [s.fileno()])")
     with here, there:
-        subprocess.run(["/usr/bin/python3", "-c", code, path], stdin=there, user=uid, group=uid, extra_groups=[], check=True)
+        subprocess.run(["/usr/bin/python3", "-ISc", code, path], stdin=there, user=uid, group=uid, extra_groups=[], check=True)
         return socket.socket(fileno=socket.recv_fds(here, 1, 1)[1][0])
 
 
