@@ -9,13 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMO_SLOTS = 64, TAKEN_NAMED_MAX = 5, SUBSCRIPTION_ROOM = OBJECT_SUBSCRIPTIONS_MAX };
-
-/* ---- what was looked up last: a file of 100,000 addresses asks for one domain 100,000 times ---- */
-
-struct Memo {
-    Object *slots[MEMO_SLOTS];
-};
+enum { TAKEN_NAMED_MAX = 5, SUBSCRIPTION_ROOM = OBJECT_SUBSCRIPTIONS_MAX };
 
 /* A rule that is asked at the end. */
 struct Late {
@@ -26,47 +20,11 @@ struct Late {
     Object *older;
 };
 
-static bool text_same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool ref_same(const ObjectRef *a, const ObjectRef *b)
-{
-    return a->kind == b->kind && text_same(a->name, b->name) && text_same(a->instance, b->instance);
-}
-
-static bool is_memorable(Kind kind)
-{
-    return kind == MAIL__OBJECT__BODY_DOMAIN || kind == MAIL__OBJECT__BODY_INSTANCE;
-}
-
-static Object **memo_slot(Memo *memo, const ObjectRef *ref)
-{
-    unsigned hash = (unsigned)ref->kind;
-
-    for (const char *c = ref->name; c && *c; c++)
-        hash = hash * 31 + (unsigned char)*c;
-    return &memo->slots[hash % MEMO_SLOTS];
-}
-
-static void memo_clear(Memo *memo)
-{
-    for (size_t i = 0; i < MEMO_SLOTS; i++)
-        object_free(&memo->slots[i]);
-}
-
-/* A put or a removal makes what was remembered of it wrong. */
-static void memo_forget(Memo *memo, const ObjectRef *ref)
-{
-    if (is_memorable(ref->kind))
-        object_free(memo_slot(memo, ref));
-}
+/* ---- what the rules look through ---- */
 
 static Error *view_get(void *self, const ObjectRef *ref, Object **ret_object)
 {
     Work *work = self;
-    Object **slot = is_memorable(ref->kind) ? memo_slot(work->memo, ref) : NULL;
 
     *ret_object = NULL;
     if (work->asking) { /* it is stored already: its older self is meant */
@@ -78,19 +36,7 @@ static Error *view_get(void *self, const ObjectRef *ref, Object **ret_object)
     }
     if (work->fresh.kind && ref_same(ref, &work->fresh))
         return NULL;
-    if (slot && *slot) {
-        ObjectRef known = object_ref(*slot);
-        if (ref_same(ref, &known)) {
-            *ret_object = object_clone(*slot);
-            return NULL;
-        }
-    }
-    Error *err = store_get(work->store, ref, 0, ret_object);
-    if (!err && slot && *ret_object) {
-        object_free(slot);
-        *slot = object_clone(*ret_object);
-    }
-    return err;
+    return memo_get(work->memo, work->store, ref, ret_object);
 }
 
 static Error *view_each(void *self, Kind kind, const char *instance, const char *name,
@@ -109,7 +55,7 @@ static Error *view_each(void *self, Kind kind, const char *instance, const char 
 
 void work_init(Work *work, Store *store, const WorkRules *rules)
 {
-    *work = (Work){.store = store, .rules = *rules, .memo = xcalloc(1, sizeof(Memo)), .kept_all = rules->keep_n > 0};
+    *work = (Work){.store = store, .rules = *rules, .memo = memo_new(), .kept_all = rules->keep_n > 0};
     work->view = (StateView){.self = work, .get = view_get, .each = view_each};
 }
 
@@ -145,9 +91,7 @@ void work_done(Work *work)
         late_free(&work->late);
         work->late = next;
     }
-    if (work->memo)
-        memo_clear(work->memo);
-    free(work->memo);
+    memo_free(&work->memo);
     names_done(&work->nodes);
     names_done(&work->new_domains);
     names_done(&work->user_domains);

@@ -11,6 +11,7 @@
  */
 #pragma once
 #include "authorise.h"
+#include "memo.h"
 #include "names.h"
 
 #include "store/store.h"
@@ -31,7 +32,6 @@ typedef struct Kept {
     size_t number;          /* in the order in which they came */
 } Kept;
 
-typedef struct Memo Memo;
 typedef struct Late Late;
 
 typedef struct Work {
