@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,7 @@ const char *buf_text(Buf *buf)
 {
     if (!buf->data && !grow(buf, 0))
         return "";
+    assert(buf->data);
     buf->data[buf->size] = '\0';
     return (const char *)buf->data;
 }

@@ -33,8 +33,10 @@ static void ok(Error *err)
 
 static void fails(Error *err, ErrorCode code, const char *words)
 {
-    if (!err)
+    if (!err) {
         fail_msg("went well, wanted: %s", words);
+        return;
+    }
     if (err->code != code || !strstr(err->what, words))
         fail_msg("%s: %s\nwanted %s: %s", error_code_name(err->code), err->what, error_code_name(code), words);
     error_free(&err);
@@ -63,7 +65,8 @@ static int teardown(void **state)
         DEFER(xfree) char *file = xasprintf("%s/%s", folder, entry->d_name);
         unlink(file);
     }
-    closedir(dir);
+    if (dir)
+        closedir(dir);
     return rmdir(folder);
 }
 
@@ -564,7 +567,8 @@ static bool set_aside(void)
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));)
         found = found || strncmp(entry->d_name, "node.db.damaged-", 16) == 0;
-    closedir(dir);
+    if (dir)
+        closedir(dir);
     return found;
 }
 
