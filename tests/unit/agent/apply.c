@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 static Buf said; /* the transcript */
 
@@ -335,12 +335,6 @@ static char folder[64], db[96], people[96];
 static Digest sum, chain;
 static uint64_t revision;
 static char config[16]; /* the node's description: what of it is configuration */
-
-static void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s", err->what);
-}
 
 static void weigh(Kind kind, const char *instance, const char *name, const char *text, Buf *out,
                   void (*how)(Digest *, const Digest *))

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 /* ---- a folder, and a controller's side of the story ---- */
 
@@ -24,23 +24,6 @@ static Journal *journal;
 /* What a controller would know: it says where a delta leads. */
 static Digest sum, chain;
 static uint64_t revision;
-
-static void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s: %s", error_code_name(err->code), err->what);
-}
-
-static void fails(Error *err, ErrorCode code, const char *words)
-{
-    if (!err) {
-        fail_msg("went well, wanted: %s", words);
-        return;
-    }
-    if (err->code != code || !strstr(err->what, words))
-        fail_msg("%s: %s\nwanted %s: %s", error_code_name(err->code), err->what, error_code_name(code), words);
-    error_free(&err);
-}
 
 static int setup(void **state)
 {
@@ -60,14 +43,7 @@ static int teardown(void **state)
 {
     (void)state;
     journal_free(&journal);
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        DEFER(xfree) char *file = xasprintf("%s/%s", folder, entry->d_name);
-        unlink(file);
-    }
-    if (dir)
-        closedir(dir);
-    return rmdir(folder);
+    return folder_remove(folder);
 }
 
 static void reopen(void)

@@ -24,7 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 enum { REPORT_MS = 1000, PEERS_MAX = 8, PATIENCE_MS = 5000 };
 
@@ -52,20 +52,6 @@ typedef struct Peer {
 } Peer;
 static Peer *peers[PEERS_MAX];
 static size_t n_peers;
-
-static inline void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s: %s", error_code_name(err->code), err->what);
-}
-
-static inline void fails(Error *err, ErrorCode code, const char *words)
-{
-    assert_non_null(err);
-    if (err && (err->code != code || !strstr(err->what, words)))
-        fail_msg("%s: %s\nwanted %s: %s", error_code_name(err->code), err->what, error_code_name(code), words);
-    error_free(&err);
-}
 
 static inline Msec now_ms(void)
 {
@@ -156,13 +142,7 @@ static inline int teardown(void **state)
     curve_context_free(&context);
     close_parts();
     identity_free(&identity);
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        DEFER(xfree) char *file = xasprintf("%s/%s", folder, entry->d_name);
-        unlink(file);
-    }
-    closedir(dir);
-    return rmdir(folder);
+    return folder_remove(folder);
 }
 
 /* ---- one turn ---- */

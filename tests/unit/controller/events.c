@@ -13,17 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 static char folder[64], path[96];
 static Store *store;
 static Events *events;
-
-static void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s: %s", error_code_name(err->code), err->what);
-}
 
 static int setup(void **state)
 {

@@ -17,25 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 static char folder[64], path[96];
 static Store *store;
-
-static inline void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s: %s", error_code_name(err->code), err->what);
-}
-
-static inline void fails(Error *err, ErrorCode code, const char *words)
-{
-    if (!err)
-        fail_msg("went well, wanted: %s", words);
-    if (err->code != code || !strstr(err->what, words))
-        fail_msg("%s: %s\nwanted %s: %s", error_code_name(err->code), err->what, error_code_name(code), words);
-    error_free(&err);
-}
 
 static inline int setup(void **state)
 {
@@ -52,13 +37,7 @@ static inline int teardown(void **state)
 {
     (void)state;
     store_free(&store);
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        DEFER(xfree) char *file = xasprintf("%s/%s", folder, entry->d_name);
-        unlink(file);
-    }
-    closedir(dir);
-    return rmdir(folder);
+    return folder_remove(folder);
 }
 
 static inline void reopen(void)

@@ -19,28 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 #define UNUSED __attribute__((unused))
-
-/* ---- errors ---- */
-
-UNUSED static void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s: %s", error_code_name(err->code), err->what);
-}
-
-UNUSED static void fails(Error *err, ErrorCode code, const char *words)
-{
-    if (!err) {
-        fail_msg("went well, wanted: %s", words);
-        return;
-    }
-    if (err->code != code || !strstr(err->what, words))
-        fail_msg("%s: %s\nwanted %s: %s", error_code_name(err->code), err->what, error_code_name(code), words);
-    error_free(&err);
-}
 
 /* ---- a folder ---- */
 
@@ -57,25 +38,6 @@ UNUSED static Folder folder_new(void)
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(folder.text));
     return folder;
-}
-
-UNUSED static void folder_remove(const char *path)
-{
-    DIR *dir = opendir(path);
-
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        char *name = xasprintf("%s/%s", path, entry->d_name);
-        if (entry->d_type == DT_DIR)
-            folder_remove(name);
-        else
-            unlink(name);
-        free(name);
-    }
-    if (dir)
-        closedir(dir);
-    rmdir(path);
 }
 
 /* ---- what is stated ---- */

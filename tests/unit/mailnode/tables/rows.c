@@ -12,18 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "expect.h"
 
 static sqlite3 *db;
 static RowWriter writer;
 static Rows rows;
 static Settle settle;
-
-static void ok(Error *err)
-{
-    if (err)
-        fail_msg("%s", err->what);
-}
 
 static int setup(void **state)
 {
