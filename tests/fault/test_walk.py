@@ -188,7 +188,8 @@ class Walk:
         try:
             gone = {n.name for n in self.c.told().nodes if n.state in (control_pb2.REVOKED, control_pb2.NEVER_JOINED)}
             for name in [n for n, node in self.c.nodes.items() if node.agent and n not in gone]:
-                self.c.nodes[name].wait_online()
+                wait_until(lambda: not self.victim.running() or self.c.online(name), f"{name} is online")
+                assert self.victim.running()
                 with self.c.link() as link:
                     said = link.call(body("wait", node=name, wait_ms=15000), 20)[-1]
                 assert all(n.state == control_pb2.IN_FORCE for n in said.outcome.nodes), said

@@ -27,8 +27,13 @@ class Tables:
 
     def rows(self):
         """Everything that is an answer, for comparing two states: {table: sorted rows}."""
-        names = [n for (n,) in self.query("SELECT name FROM sqlite_schema WHERE type='table' AND name NOT LIKE 'sqlite_%'")]
-        return {n: sorted(self.query(f"SELECT * FROM {n}"), key=repr) for n in names}
+        db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5, isolation_level=None)
+        try:
+            db.execute("BEGIN")   # all of one moment
+            names = [n for (n,) in db.execute("SELECT name FROM sqlite_schema WHERE type='table' AND name NOT LIKE 'sqlite_%'")]
+            return {n: sorted(db.execute(f"SELECT * FROM {n}").fetchall(), key=repr) for n in names}
+        finally:
+            db.close()
 
     def map(self, name):
         return f"sqlite:{self.folder}/maps/{name}.cf"

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from harness import Cluster, wait_until
+import desired_pb2
 
 
 def revision(c):
@@ -250,6 +251,23 @@ def test_refused_configuration_is_not_stored(site):
     engine.relent()
     c.ctl("instance set main hostname=mail.example.org")
     assert [o.instance.hostname for o in engine.stated() if o.HasField("instance")] == ["mail.example.org"]
+
+
+@pytest.mark.spec("F-167")
+@pytest.mark.nodes(2)
+def test_every_field_of_the_configuration_reaches_prepare(cluster):
+    """Nothing of class config can be stated that the engine is not given."""
+    c, engine = cluster.site(), cluster["mx1"].engine
+    c.ctl("node set mx1 description=rack")
+    c.ctl("instance set main listen=127.0.0.1 running=no")
+    c.ctl("user-domain set staff replicas=mx2 listen=127.0.0.1")
+    seen = {}
+    for stated in engine.stated():
+        member = getattr(stated, stated.WhichOneof("body"))
+        seen.setdefault(member.DESCRIPTOR.name, set()).update(field.name for field, _ in member.ListFields())
+    for name in ("Node", "Instance", "UserDomain"):
+        fields = {f.name for f in desired_pb2.DESCRIPTOR.message_types_by_name[name].fields}
+        assert seen[name] == fields, (name, fields - seen[name])
 
 
 @pytest.mark.spec("F-167", "F-029")
