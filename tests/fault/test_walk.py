@@ -218,11 +218,19 @@ class Walk:
             if not self.victim.running():
                 died, at_crash = True, answers(node)
                 self.recover()
-        if isinstance(said[0], Exception) and not died:
+        if isinstance(said[0], Exception) and not died and not self.dies():
             raise said[0]
         if isinstance(said[0], Exception):
             said = [None, None]
         return died, at_crash, *said
+
+    def dies(self):
+        """A broken link is seen before the end of who broke it."""
+        try:
+            self.victim.wait(1)
+            return True
+        except AssertionError:
+            return False
 
     def recover(self):
         assert self.victim.wait() == -9, f"ended otherwise: {self.victim.output()}"
@@ -234,7 +242,7 @@ class Walk:
         try:
             self.settled()
         except AssertionError:
-            if self.victim.running():
+            if not self.dies():
                 raise
         if self.victim.running():
             return False, None
