@@ -38,6 +38,7 @@ struct Apply {
 
     unsigned journal_life;
     uint64_t config_of; /* revision that 'config' and 'instance' belong to; 0: none */
+    Digest chain_of;    /* and its chain: a forced snapshot may bring another past under the same number */
     Digest config;      /* sum over the wanted configuration */
     char *instance;     /* placed on this node; NULL: none */
 
@@ -66,11 +67,11 @@ struct Apply {
 /* Reads what is committed, over the tables' own second connection. */
 static Error *observe(Apply *apply, Msec now)
 {
+    apply->observe_at = now + OBSERVE_MS; /* also when it fails: retry_at comes sooner */
     Error *err = tables_applied(apply->tables, &apply->applied, &apply->applied_digest);
 
     if (err)
         return error_in(err, "mail.db");
-    apply->observe_at = now + OBSERVE_MS;
     link_applied(apply->with.link, apply->applied);
     return NULL;
 }
@@ -152,8 +153,8 @@ static Error *learn_wanted(Apply *apply)
     const Wanted *wanted = journal_wanted(apply->with.journal);
     char *instance = NULL;
 
-    if (!wanted->revision ||
-        (apply->config_of == wanted->revision && apply->journal_life == journal_life(apply->with.journal)))
+    if (!wanted->revision || (apply->config_of == wanted->revision && digest_equal(&apply->chain_of, &wanted->chain) &&
+                              apply->journal_life == journal_life(apply->with.journal)))
         return NULL;
     Error *err = journal_config_each(apply->with.journal, NULL, NULL, &apply->config);
     if (!err)
@@ -163,6 +164,7 @@ static Error *learn_wanted(Apply *apply)
     free(apply->instance);
     apply->instance = instance;
     apply->config_of = wanted->revision;
+    apply->chain_of = wanted->chain;
     apply->journal_life = journal_life(apply->with.journal);
     return NULL;
 }
@@ -317,7 +319,7 @@ static bool refreshed(Apply *apply, Msec now)
     if (!refresh_due(refresh))
         return true;
     if (engine_view(apply->with.engine).link != ENGINE_THERE)
-        return !refresh->n; /* asked for all only as a precaution: waits for mail-engine, nobody waits for it */
+        return !refresh->owed; /* for all, as a precaution: that waits for mail-engine, and nobody waits for it */
     body.n_users = refresh->all ? 0 : refresh->n;
     body.users = refresh->users;
     request.body_case = MAIL__ENVELOPE__BODY_ENGINE_REFRESH;
@@ -646,7 +648,7 @@ static Error *audit_tables(Apply *apply, const Found *to)
     if (!n)
         return NULL;
     DEFER(xfree) char *text = xasprintf("%zu rows differed, the first: %s", n, example ? example : "-");
-    apply->refresh.all = true; /* whose rows they were is not told */
+    apply->refresh.all = apply->refresh.owed = true; /* whose rows they were is not told */
     journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "drift mended", "mail.db: %s", text);
     tell_found(to, "mail.db", text);
     return NULL;
@@ -803,9 +805,11 @@ void apply_run(Apply *apply, Msec now)
 
 void apply_wait(const Apply *apply, Waiter *wake)
 {
-    if (apply->failed)
+    if (journal_receiving(apply->with.journal))
+        return; /* nothing is done before the delta is whole: its parts wake us */
+    if (apply->failed && apply->retry_at > clock_ms())
         waiter_at(wake, apply->retry_at);
-    waiter_at(wake, apply->observe_at);
+    waiter_at(wake, apply->observe_at > apply->retry_at ? apply->observe_at : apply->retry_at);
     if (apply_settled(apply))
         waiter_at(wake, apply->audit_at);
 }

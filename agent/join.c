@@ -66,13 +66,14 @@ static Error *key_pair(const char *path, const Mail__TokenText *token, Identity 
     DEFER(identity_free) Identity *kept = NULL;
     Error *err = identity_read(path, &kept);
 
-    error_free(&err); /* none, or a torn one: a new one takes its place */
+    error_free(&err);                                         /* none, or a torn one: a new one takes its place */
+    DEFER(identity_free) Identity *made = identity_of(token); /* the addresses of today's token */
     if (kept && same_place(kept, token)) {
-        *ret_identity = kept;
-        kept = NULL;
-        return NULL;
+        memcpy(made->public_key, kept->public_key, sizeof made->public_key);
+        secret_free(&made->secret_key);
+        made->secret_key = kept->secret_key;
+        kept->secret_key = NULL;
     }
-    DEFER(identity_free) Identity *made = identity_of(token);
     err = identity_write(path, made);
     if (err)
         return err;

@@ -231,27 +231,6 @@ static Error *aside(const char *path, const char *suffix, const Path *where)
     return rename(from, to) == 0 ? NULL : error_in(error_system("rename"), "%s", from);
 }
 
-static Error *begin_anew(Journal *journal, const char *why)
-{
-    Path where = {""};
-
-    database_close(journal);
-    CRASH_POINT("agent.journal.setting-aside");
-    Error *err = file_set_aside(journal->path, &where);
-    if (!err)
-        err = aside(journal->path, "-wal", &where);
-    if (!err)
-        err = aside(journal->path, "-shm", &where);
-    if (!err)
-        err = database_open(journal);
-    if (err)
-        return err;
-    CRASH_POINT("agent.journal.begun-anew");
-    journal_happened(journal, MAIL__FACT_STATE__DEGRADED, "node.db rebuilt", "%s; the damaged one is %s", why,
-                     where.text);
-    return NULL;
-}
-
 /* After a crash between setting the database and its WAL aside an orphaned WAL is all that is left. */
 static void orphans_remove(const char *path)
 {
@@ -261,6 +240,33 @@ static void orphans_remove(const char *path)
     DEFER(xfree) char *shm = xasprintf("%s-shm", path);
     unlink(wal);
     unlink(shm);
+}
+
+static Error *begin_anew(Journal *journal, const char *why)
+{
+    Path where = {""};
+
+    database_close(journal);
+    CRASH_POINT("agent.journal.setting-aside");
+    bool there = access(journal->path, F_OK) == 0; /* not when an earlier try came no further */
+    Error *err = there ? file_set_aside(journal->path, &where) : NULL;
+    if (!err && there)
+        err = aside(journal->path, "-wal", &where);
+    if (!err && there)
+        err = aside(journal->path, "-shm", &where);
+    if (err)
+        return err;
+    orphans_remove(journal->path);
+    err = database_open(journal);
+    if (err) {
+        database_close(journal); /* what was begun holds nothing: the next try begins again */
+        unlink(journal->path);
+        return err;
+    }
+    CRASH_POINT("agent.journal.begun-anew");
+    journal_happened(journal, MAIL__FACT_STATE__DEGRADED, "node.db rebuilt", "%s; the damaged one is %s", why,
+                     there ? where.text : "gone");
+    return NULL;
 }
 
 Error *journal_open(const char *path, Journal **ret_journal)

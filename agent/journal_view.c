@@ -41,7 +41,16 @@ uint64_t journal_stood(const Journal *journal)
 typedef struct ObjectEach {
     Error *(*each)(void *context, const Object *object);
     void *context;
+    bool *theirs; /* set when an error came from 'each': damage of mail.db is none of node.db */
 } ObjectEach;
+
+static Error *hand_over(const ObjectEach *to, const Object *object)
+{
+    Error *err = to->each(to->context, object);
+
+    *to->theirs = err != NULL;
+    return err;
+}
 
 static Error *unpacked(void *context, const void *bytes, size_t size)
 {
@@ -49,7 +58,7 @@ static Error *unpacked(void *context, const void *bytes, size_t size)
     DEFER(object_free) Object *object = NULL;
 
     Error *err = object_unpack(bytes, size, &object);
-    return err ? err : to->each(to->context, object);
+    return err ? err : hand_over(to, object);
 }
 
 static Error *view_get(void *self, const ObjectRef *ref, Object **ret_object)
@@ -74,7 +83,7 @@ static Error *view_one(Journal *journal, const ObjectRef *ref, ObjectEach *to)
     DEFER(object_free) Object *object = NULL;
 
     Error *err = view_get(journal, ref, &object);
-    return err || !object ? err : to->each(to->context, object);
+    return err || !object ? err : hand_over(to, object);
 }
 
 typedef struct NamedEach {
@@ -94,19 +103,20 @@ static Error *view_each(void *self, Kind kind, const char *instance, const char 
                         Error *(*each)(void *context, const Object *object), void *context)
 {
     Journal *journal = self;
-    ObjectEach to = {each, context};
+    bool theirs = false;
+    ObjectEach to = {each, context, &theirs};
     NamedEach filter = {to, name};
     Error *err = NULL;
 
     if (name && (instance || !kind_info(kind)->meta->in_instance))
         return view_one(journal, &(ObjectRef){kind, instance, name}, &to);
     if (name)
-        to = (ObjectEach){named, &filter};
+        to = (ObjectEach){named, &filter, &theirs};
     if (instance)
         err = journal_rows(journal, journal->sql.of_instance, kind, instance, unpacked, &to);
     else
         err = journal_rows(journal, journal->sql.of_kind, kind, NULL, unpacked, &to);
-    return journal_failed(journal, err);
+    return theirs ? err : journal_failed(journal, err);
 }
 
 TablesView journal_view(Journal *journal, const char *instance)

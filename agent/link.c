@@ -492,7 +492,7 @@ void link_run(Link *link, Msec now)
 void link_wait(Link *link, Waiter *wake)
 {
     curve_client_wait(link->client, wake);
-    if (link->state != LINK_DOWN)
+    if (link->state != LINK_DOWN && !journal_receiving(link->journal))
         waiter_at(wake, link->hello_at);
     if (link->state == LINK_TAKING)
         waiter_at(wake, link->part_until);

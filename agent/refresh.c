@@ -26,9 +26,10 @@ void refresh_add(Refresh *refresh, const char *const *users, size_t n)
 {
     if (refresh->n + n > REFRESH_MAX) {
         drop_first(refresh, refresh->n);
-        refresh->all = true;
+        refresh->all = refresh->owed = true;
         return;
     }
+    refresh->owed = refresh->owed || n;
     if (n)
         refresh->users = xrealloc(refresh->users, (refresh->n + n) * sizeof *refresh->users);
     for (size_t i = 0; i < n; i++)
@@ -44,4 +45,5 @@ void refresh_happened(Refresh *refresh)
 {
     drop_first(refresh, refresh->asked);
     refresh->all = false;
+    refresh->owed = refresh->n > 0;
 }

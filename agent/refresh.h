@@ -9,6 +9,7 @@ typedef struct Refresh {
     char **users;
     size_t n, asked; /* asked: the first ones, that are being refreshed */
     bool all;        /* it is not known whose: after a start, or too many */
+    bool owed;       /* somebody's rows did change: nothing is in force before it has happened */
 } Refresh;
 
 void refresh_done(Refresh *refresh);

@@ -350,6 +350,8 @@ void tasks_run(Tasks *tasks, Msec now)
     if (link_up(tasks->link) && link_session(tasks->link) != tasks->session)
         say_all(tasks);
     take_small(tasks);
+    if (tasks->next)
+        run_next(tasks, now);
     Envelope *envelope = NULL;
     while (!tasks->next && (envelope = link_take(tasks->link, MAIL__ENVELOPE__BODY_TASK_START))) {
         start(tasks, &envelope, now);
@@ -357,12 +359,10 @@ void tasks_run(Tasks *tasks, Msec now)
         if (tasks->next)
             run_next(tasks, now);
     }
-    if (tasks->next)
-        run_next(tasks, now);
 }
 
 void tasks_wait(const Tasks *tasks, Waiter *wake)
 {
-    if (tasks->next)
+    if (tasks->next && !journal_receiving(tasks->journal))
         waiter_at(wake, tasks->until);
 }
