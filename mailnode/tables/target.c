@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "model/name.h"
 #include "tables/queries.h"
 #include "tables/winner.h"
 
@@ -76,10 +77,19 @@ bool target_key_read(const char *key, char *ret_kind, char **ret_name)
     return true;
 }
 
+/* As the model writes names of accounts: NFC and lower case, in any script. */
 char *name_fold(const char *name)
 {
-    char *folded = xstrdup(name);
+    char *folded = NULL;
+    bool ascii = true;
 
+    for (const char *p = name; *p && ascii; p++)
+        ascii = (unsigned char)*p < 0x80;
+    Error *err = ascii ? NULL : text_normalise(MAIL__FIELD_TYPE__ACCOUNT, name, &folded);
+    error_free(&err); /* no object can have such a name: it stays as it is */
+    if (folded)
+        return folded;
+    folded = xstrdup(name);
     for (char *p = folded; *p; p++)
         if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p - 'A' + 'a');
