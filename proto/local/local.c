@@ -152,6 +152,17 @@ static void peer_hear(LocalServer *server, size_t slot, Msec now)
     error_free(&err);
 }
 
+/* Nobody but root may take all places: the socket is open to every user. */
+static bool may_have_one_more(const LocalServer *server, uid_t uid)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < LOCAL_PEERS_MAX; i++)
+        if (server->peers[i] && local_peer_uid(server->peers[i]) == uid)
+            n++;
+    return uid == 0 || n < LOCAL_PEERS_OF_USER;
+}
+
 static void peer_add(LocalServer *server, int fd, Msec now)
 {
     LocalPeer *peer = NULL;
@@ -164,6 +175,10 @@ static void peer_add(LocalServer *server, int fd, Msec now)
     Error *err = peer_new(fd, program_invocation_short_name, &peer);
     if (err) {
         error_free(&err); /* gone already */
+        return;
+    }
+    if (!may_have_one_more(server, local_peer_uid(peer))) {
+        local_peer_free(&peer);
         return;
     }
     peer->server = server;

@@ -18,6 +18,7 @@ typedef struct LocalPeer LocalPeer;
 enum {
     LOCAL_QUEUE_MAX = 4 * 1024 * 1024, /* octets waiting for a peer that does not read */
     LOCAL_PEERS_MAX = 256,
+    LOCAL_PEERS_OF_USER = 64, /* of one user that is not root */
 };
 
 /* Binds path (a stale socket file is replaced, a live one is CONFLICT) with this mode and group (gid -1: leave). */
@@ -25,7 +26,8 @@ CHECKED Error *local_listen(const char *path, mode_t mode, gid_t gid, LocalServe
 void local_server_free(LocalServer **server); /* removes the socket file */
 
 /* The next new peer that has said its Greeting, NULL when there is none now.  Owned by the caller.  Peers over
- * LOCAL_PEERS_MAX, and those silent for 10 s, are closed unseen.  'release' is answered in our Greeting. */
+ * LOCAL_PEERS_MAX or LOCAL_PEERS_OF_USER, and those silent for 10 s, are closed unseen.  'release' is answered in our
+ * Greeting. */
 LocalPeer *local_accept(LocalServer *server, Msec now);
 void local_server_wait(LocalServer *server, Waiter *wake);
 
