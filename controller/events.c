@@ -110,7 +110,7 @@ static void log_it(const Waiting *event)
 
 static void wait_for_store(Events *events, const Waiting *event)
 {
-    if (events->n == WAITING_MAX) {
+    if (events->failing && events->n >= WAITING_MAX) { /* a turn's input is bounded already */
         waiting_drop(events, 1);
         events->lost++;
     }

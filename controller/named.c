@@ -77,12 +77,18 @@ Error *named_instance_check(Store *store, const char *instance)
     return exists_check(store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", instance});
 }
 
-Error *named_node_check(Store *store, const char *node)
+Error *named_node(Store *store, const char *node, char **ret_name)
 {
     DEFER(xfree) char *name = NULL;
-    Error *err = name_normalise(MAIL__OBJECT__BODY_NODE, node ? node : "", &name);
+    Error *err = error_in(name_normalise(MAIL__OBJECT__BODY_NODE, node ? node : "", &name), "node");
 
-    return err ? error_in(err, "node") : exists_check(store, &(ObjectRef){MAIL__OBJECT__BODY_NODE, "", name});
+    if (!err)
+        err = exists_check(store, &(ObjectRef){MAIL__OBJECT__BODY_NODE, "", name});
+    if (err)
+        return err;
+    *ret_name = name;
+    name = NULL;
+    return NULL;
 }
 
 /* ---- which instance ---- */

@@ -20,7 +20,8 @@ ObjectRef named_ref(const Named *named);
 
 /* "instance main does not exist", with the nearest name. */
 CHECKED Error *named_instance_check(Store *store, const char *instance);
-CHECKED Error *named_node_check(Store *store, const char *node);
+/* In its one form, owned by the caller; "node mx3 does not exist" otherwise. */
+CHECKED Error *named_node(Store *store, const char *node, char **ret_name);
 
 /* INVALID, with the nearest one. */
 CHECKED Error *named_kind(const char *word, Kind *ret_kind);

@@ -107,6 +107,14 @@ void ask_answered(Nodes *nodes, Node *node, const Envelope *envelope)
     settle(nodes, question, checker ? PREPARATION_REFUSED : PREPARATION_UNKNOWN);
 }
 
+void nodes_forget(Nodes *nodes, uint64_t ticket)
+{
+    Error *why = NULL;
+
+    nodes_prepared(nodes, ticket, MSEC_NEVER, &why); /* its time is over: whatever it is, the place is free */
+    error_free(&why);
+}
+
 void ask_ended(Nodes *nodes, Node *node)
 {
     while (node->questions)

@@ -236,7 +236,7 @@ void change_learn(Nodes *nodes, Msec now)
     nodes->learn_failed = err;
     error_free(&err);
     nodes->moves++;
-    for (size_t i = 0; i < nodes->n; i++)
+    for (size_t i = 0; i < nodes->n && !nodes->learn_failed; i++)
         if (nodes->list[i]->connected)
             delta_send(nodes, nodes->list[i], now);
 }

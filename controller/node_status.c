@@ -98,6 +98,10 @@ void nodes_force(Nodes *nodes, const char *name, uint64_t revision, Msec now, No
     uint64_t needed = 0;
 
     *ret_force = (NodeForce){.state = MAIL__FORCE_STATE__PENDING};
+    if (nodes->revision < (revision ? revision : store_revision(nodes->store))) {
+        words_into(ret_force->why, sizeof ret_force->why, "not looked through yet"); /* change_learn */
+        return;
+    }
     if (!node) {
         ret_force->state = MAIL__FORCE_STATE__IN_FORCE; /* it was removed: nothing is wanted of it any more */
         return;

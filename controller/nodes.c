@@ -344,7 +344,7 @@ bool nodes_oldest(const Nodes *nodes, uint64_t *ret_revision)
                 continue; /* should it ever come back, it is shown as forked */
             return false;
         }
-        if (node->stand.revision < oldest)
+        if (node->stand.revision && node->stand.revision < oldest) /* with nothing it gets all of today */
             oldest = node->stand.revision;
     }
     *ret_revision = oldest;

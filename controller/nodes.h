@@ -67,6 +67,9 @@ typedef enum Preparation {
  * ticket. */
 Preparation nodes_prepared(Nodes *nodes, uint64_t ticket, Msec now, Error **ret_why);
 
+/* Nobody waits for this answer any more. */
+void nodes_forget(Nodes *nodes, uint64_t ticket);
+
 /* ---- refused after the commit ---- */
 
 typedef struct Refusal {

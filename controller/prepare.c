@@ -18,6 +18,7 @@ typedef struct Question {
 struct Preparing {
     Question *questions;
     size_t n, room;
+    Nodes *nodes; /* that were asked; NULL: none */
     Digest digest;
     uint64_t revision; /* of the store, when it was asked */
 };
@@ -27,6 +28,9 @@ void preparing_free(Preparing **preparing)
     if (!*preparing)
         return;
     for (size_t i = 0; i < (*preparing)->n; i++) {
+        const Question *question = &(*preparing)->questions[i];
+        if (question->asked && !question->settled)
+            nodes_forget((*preparing)->nodes, question->ticket);
         free((*preparing)->questions[i].node);
         free((*preparing)->questions[i].trouble);
     }
@@ -183,6 +187,7 @@ static Error *go(Store *store, Nodes *nodes, const Work *work, Msec now, Prepari
 Error *prepare_ask(Store *store, Nodes *nodes, const Work *work, Msec now, Preparing **ret_preparing)
 {
     DEFER(preparing_free) Preparing *preparing = xcalloc(1, sizeof *preparing);
+    preparing->nodes = nodes;
     Error *err = go(store, nodes, work, now, preparing);
 
     if (err)

@@ -339,6 +339,7 @@ void request_node_token(Ask *ask, Envelope **envelope, Msec now)
                       .context = *envelope,
                       .rules = {.keep_n = SMALL_N, .keep_bytes = SMALL_BYTES}};
     DEFER(xfree) char *name = NULL;
+    DEFER(xfree) char *there = NULL;
     Wish wish = {0};
     Error *err = error_in(name_normalise(MAIL__OBJECT__BODY_NODE, token->node ? token->node : "", &name), "node");
 
@@ -346,7 +347,7 @@ void request_node_token(Ask *ask, Envelope **envelope, Msec now)
     if (!err)
         err = wish_of(token->manner, &wish);
     if (!err && token->replace)
-        err = named_node_check(ask->of->with.store, name);
+        err = named_node(ask->of->with.store, name, &there);
     if (err) {
         wish_done(&wish);
         ask_fail(ask, err);
@@ -560,9 +561,10 @@ void request_wait(Ask *ask, Envelope **envelope, Msec now)
 {
     const Mail__Wait *wait = (*envelope)->wait;
     uint64_t newest = store_revision(ask->of->with.store);
-    const char *node = wait->node && *wait->node ? wait->node : NULL;
+    bool one = wait->node && *wait->node;
+    DEFER(xfree) char *node = NULL;
     Changing *changing = xcalloc(1, sizeof *changing);
-    Error *err = node ? named_node_check(ask->of->with.store, node) : NULL;
+    Error *err = one ? named_node(ask->of->with.store, wait->node, &node) : NULL;
 
     changing->wish.wait_ms = wait->has_wait_ms ? wait->wait_ms : WAIT_DEFAULT_MS;
     if (changing->wish.wait_ms > WAIT_MAX_MS)
@@ -580,6 +582,11 @@ void request_wait(Ask *ask, Envelope **envelope, Msec now)
     ask_keep(ask, &changing_type, changing);
     if (force_tell(ask, changing, true, now))
         ask->answered = true;
+}
+
+bool change_ask_is(const Ask *ask)
+{
+    return ask->type == &changing_type;
 }
 
 void change_ask_refused(Ask *ask, uint64_t revision, const char *node, const char *why, uint64_t taken_back_by)

@@ -38,6 +38,7 @@ typedef struct Differing {
 
     Found *found; /* not told yet: from 'told' on */
     size_t n, room, told;
+    size_t looked; /* objects that take_one was given, also those of other scopes */
     Buf octets;
     bool end;
 } Differing;
@@ -136,7 +137,7 @@ static Error *take_one(void *context, const Object *before, const Object *after)
     DEFER(buf_done) Buf is = {0};
     ObjectRef ref = object_ref(before ? before : after);
 
-    if (differing->n == AT_ONCE_MAX || differing->octets.size > PAGE_BYTES)
+    if (differing->looked++ == AT_ONCE_MAX || differing->octets.size > PAGE_BYTES)
         return error_new(ERROR_CONFLICT, "%s", much_words);
     if (before)
         object_pack(before, &was);
@@ -341,10 +342,11 @@ static Error *node_take(Requests *requests, const char *node, Msec now, Differin
     Store *store = requests->with.store;
     Mail__NodeStatus **status = NULL;
     size_t n = 0;
-    Error *err = named_node_check(store, node);
+    DEFER(xfree) char *name = NULL;
+    Error *err = named_node(store, node, &name);
 
     if (!err)
-        err = nodes_status(requests->with.nodes, node, false, now, &status, &n);
+        err = nodes_status(requests->with.nodes, name, false, now, &status, &n);
     if (err)
         return err;
     differing->from = n ? status[0]->applied_revision : 0;
@@ -353,11 +355,11 @@ static Error *node_take(Requests *requests, const char *node, Msec now, Differin
         return error_hint(error_new(ERROR_CONFLICT,
                                     "node %s has applied revision %" PRIu64 ", which this controller does "
                                     "not have",
-                                    node, differing->from),
-                          "mailctl node show %s", node);
-    err = store_node_scopes(store, node, 0, scope_take, &differing->scopes);
+                                    name, differing->from),
+                          "mailctl node show %s", name);
+    err = store_node_scopes(store, name, 0, scope_take, &differing->scopes);
     if (!err && differing->from)
-        err = store_node_scopes(store, node, differing->from, scope_take, &differing->scopes);
+        err = store_node_scopes(store, name, differing->from, scope_take, &differing->scopes);
     if (!err && !differing->scopes.n)
         names_add(&differing->scopes, "");
     return err;

@@ -137,10 +137,17 @@ void request_events(Ask *ask, Envelope **envelope, Msec now)
     const Mail__GetEvents *wish = (*envelope)->get_events;
     Following *following = xcalloc(1, sizeof *following);
     size_t limit = wish->limit ? wish->limit : EVENTS_DEFAULT;
+    char *node = NULL;
 
-    *following = (Following){.node = wish->node && *wish->node ? xstrdup(wish->node) : NULL,
-                             .follow = wish->follow,
-                             .first = limit < EVENTS_MAX ? limit : EVENTS_MAX};
+    if (wish->node && *wish->node) { /* a node that is gone has events still: only its form is looked at */
+        Error *err = name_normalise(MAIL__OBJECT__BODY_NODE, wish->node, &node);
+        if (err) {
+            free(following);
+            ask_fail(ask, error_in(err, "node"));
+            return;
+        }
+    }
+    *following = (Following){.node = node, .follow = wish->follow, .first = limit < EVENTS_MAX ? limit : EVENTS_MAX};
     ask_keep(ask, &following_type, following);
     if (following_run(ask, now))
         ask->answered = true;
@@ -240,10 +247,13 @@ void request_task_new(Ask *ask, Envelope **envelope, Msec now)
 {
     const Mail__TaskNew *wish = (*envelope)->task_new;
     char id[TASK_ID_LEN + 1];
-    Error *err = named_node_check(ask->of->with.store, wish->node);
+    DEFER(xfree) char *node = NULL;
+    Error *err = named_node(ask->of->with.store, wish->node, &node);
+    Mail__TaskNew normal = *wish;
 
+    normal.node = node;
     if (!err)
-        err = tasks_start(ask->of->with.tasks, wish, ask->asker->who, now, id);
+        err = tasks_start(ask->of->with.tasks, &normal, ask->asker->who, now, id);
     if (err)
         ask_fail(ask, err);
     else

@@ -8,10 +8,10 @@
 
 void request_node_revoke(Ask *ask, Envelope **envelope, Msec now)
 {
-    const char *node = (*envelope)->node_revoke->node;
+    DEFER(xfree) char *node = NULL;
     Envelope answer = MAIL__ENVELOPE__INIT;
     Mail__Outcome outcome = MAIL__OUTCOME__INIT;
-    Error *err = named_node_check(ask->of->with.store, node);
+    Error *err = named_node(ask->of->with.store, (*envelope)->node_revoke->node, &node);
 
     (void)now;
     if (!err)
@@ -31,12 +31,13 @@ void request_node_revoke(Ask *ask, Envelope **envelope, Msec now)
 void request_node_resync(Ask *ask, Envelope **envelope, Msec now)
 {
     const Mail__NodeResync *wish = (*envelope)->node_resync;
-    Error *err = named_node_check(ask->of->with.store, wish->node);
+    DEFER(xfree) char *node = NULL;
+    Error *err = named_node(ask->of->with.store, wish->node, &node);
 
     if (!err)
-        err = nodes_resync(ask->of->with.nodes, wish->node, wish->force, now);
+        err = nodes_resync(ask->of->with.nodes, node, wish->force, now);
     if (!err)
-        log_info("node resync ordered", kv("node", wish->node), kv("who", ask->asker->who), kv("force", wish->force));
+        log_info("node resync ordered", kv("node", node), kv("who", ask->asker->who), kv("force", wish->force));
     ask_fail(ask, err);
 }
 

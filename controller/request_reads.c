@@ -251,13 +251,14 @@ void request_status(Ask *ask, Envelope **envelope, Msec now)
 {
     const Mail__GetStatus *wish = (*envelope)->get_status;
     const RequestsParts *with = &ask->of->with;
-    const char *node = wish->node && *wish->node ? wish->node : NULL;
+    bool one = wish->node && *wish->node;
+    DEFER(xfree) char *node = NULL;
     Mail__Status status = MAIL__STATUS__INIT;
     Mail__NodeStatus **nodes = NULL;
     DEFER(alarms_done) Alarms alarms = {.n = 0};
     char release[] = MAILNODE_RELEASE;
     size_t n = 0;
-    Error *err = node ? named_node_check(with->store, node) : NULL;
+    Error *err = one ? named_node(with->store, wish->node, &node) : NULL;
 
     if (!err)
         err = nodes_status(with->nodes, node, node != NULL, now, &nodes, &n);

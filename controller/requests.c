@@ -225,9 +225,10 @@ static void remote_make_room(Requests *requests)
 
     if (requests->n_remote < REMOTE_MAX)
         return;
-    for (Talk *talk = requests->talks; talk; talk = talk->next)
-        if (!talk->peer && !talk->ended && (!oldest || talk->heard_at < oldest->heard_at))
-            oldest = talk;
+    for (int busy = 0; busy < 2 && !oldest; busy++) /* who waits or follows is silent for a reason */
+        for (Talk *talk = requests->talks; talk; talk = talk->next)
+            if (!talk->peer && !talk->ended && (busy || !talk->asks) && (!oldest || talk->heard_at < oldest->heard_at))
+                oldest = talk;
     if (oldest)
         oldest->ended = true;
 }
@@ -272,7 +273,9 @@ static void rights_look(Requests *requests)
         if (!err)
             continue;
         for (Ask *ask = talk->asks; ask; ask = ask->next)
-            ask_fail(ask, error_copy(err));
+            if (!change_ask_is(
+                    ask)) /* he might when he asked, it may be stored already, and "denied" would be no true word */
+                ask_fail(ask, error_copy(err));
         error_free(&err);
     }
 }

@@ -49,7 +49,7 @@ static Error *back_add(void *context, const Object *before, const Object *after)
     return NULL;
 }
 
-/* ---- an instance that would go ---- */
+/* ---- an instance or a domain that would go ---- */
 
 static Error *came_later(void *context, const ObjectRef *ref, const void *bytes, size_t size)
 {
@@ -64,14 +64,36 @@ static Error *came_later(void *context, const ObjectRef *ref, const void *bytes,
                       "mailctl instance remove %s", ref->instance);
 }
 
-static Error *instances_check(Back *back)
+/* It would be put to sleep, and its mail refused, by nobody's word. */
+static Error *address_came_later(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Back *back = context;
+    DEFER(object_free) Object *object = NULL;
+
+    if (pile_find(&back->pile, ref))
+        return NULL;
+    Error *err = object_unpack(bytes, size, &object);
+    if (err || object->address->dormant)
+        return err;
+    return error_new(ERROR_CONFLICT, "revision %" PRIu64 ": a domain would go, and has %s by now", back->revision,
+                     object_title(ref).text);
+}
+
+static Error *holders_check(Back *back)
 {
     Error *err = NULL;
 
     for (size_t i = 0; !err && i < back->pile.n; i++) {
         ObjectRef ref = pile_ref(&back->pile, i);
-        if (ref.kind == MAIL__OBJECT__BODY_INSTANCE && back->pile.rows[i].size == 0)
+        if (back->pile.rows[i].size)
+            continue;
+        if (ref.kind == MAIL__OBJECT__BODY_INSTANCE)
             err = store_each(back->work->store, &(StoreFilter){.instance = ref.name}, came_later, back);
+        else if (ref.kind == MAIL__OBJECT__BODY_DOMAIN)
+            err = store_each(
+                back->work->store,
+                &(StoreFilter){.kind = MAIL__OBJECT__BODY_ADDRESS, .instance = ref.instance, .domain = ref.name},
+                address_came_later, back);
     }
     return err;
 }
@@ -81,7 +103,7 @@ static Error *back_work(Back *back)
     Error *err = pile_sort(&back->pile);
 
     if (!err && back->revision)
-        err = instances_check(back);
+        err = holders_check(back);
     if (!err)
         err = pile_remove(&back->pile, back->work);
     if (!err)

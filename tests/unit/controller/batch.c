@@ -45,6 +45,15 @@ Preparation nodes_prepared(Nodes *nodes, uint64_t ticket, Msec now, Error **ret_
     return fake->answer;
 }
 
+static unsigned n_forgotten;
+
+void nodes_forget(Nodes *nodes, uint64_t ticket)
+{
+    (void)nodes;
+    (void)ticket;
+    n_forgotten++;
+}
+
 void nodes_changed(Nodes *nodes, uint64_t number, Msec now)
 {
     (void)nodes;
@@ -213,6 +222,21 @@ static void F_167_one_no_and_nothing_is_stored(void **state)
     stored(job, 4);
 }
 
+static void what_nobody_waits_for_is_forgotten(void **state)
+{
+    (void)state;
+    unsigned before = n_forgotten;
+    ok(say("add node - mx2"));
+    fakes[0] = (Fake){.name = "mx1", .online = true, .answer = PREPARATION_REFUSED, .code = ERROR_REFUSED};
+    fakes[1] = (Fake){.name = "mx2", .online = true, .answer = PREPARATION_PENDING};
+    Job *job = add("set instance - main node=mx2");
+
+    assert_false(batch_run(batch, 0));
+    failed(job, ERROR_REFUSED, "mx1 refused it");
+    assert_false(batch_run(batch, 0));
+    assert_int_equal(n_forgotten, before + 1);
+}
+
 static void who_cannot_be_asked_is_a_warning(void **state)
 {
     (void)state;
@@ -310,6 +334,7 @@ int main(void)
         TEST(dry_run_is_the_real_thing_undone),
         TEST(configuration_waits_for_its_nodes_tables_do_not),
         TEST(F_167_one_no_and_nothing_is_stored),
+        TEST(what_nobody_waits_for_is_forgotten),
         TEST(who_cannot_be_asked_is_a_warning),
         TEST(a_state_that_moved_is_asked_again),
         TEST(what_takes_back_asks_nobody),
