@@ -236,32 +236,6 @@ Error *tasks_start(Tasks *tasks, const Mail__TaskNew *wish, const char *who, Mse
     return NULL;
 }
 
-Error *tasks_cancel(Tasks *tasks, const char *id)
-{
-    Task *task = task_find(tasks, id);
-    Mail__TaskInfo *known = NULL;
-
-    if (task && !task->result) {
-        if (task->info->state == MAIL__TASK_STATE__WAITING && !task->start_id) {
-            task->result = xcalloc(1, sizeof *task->result);
-            mail__task_result__init(task->result);
-            task->result->task_id = xstrdup(id);
-            task->result->has_state = true;
-            task->result->state = MAIL__TASK_STATE__CANCELLED;
-        }
-        task->cancel = true;
-        tasks->wake_at = 0;
-        return NULL;
-    }
-    Error *err = task_stored(tasks, id, &known);
-    if (!err)
-        err = known ? error_new(ERROR_CONFLICT, "task %s has ended", id)
-                    : error_new(ERROR_NOT_FOUND, "task %s does not exist", id);
-    if (known)
-        mail__task_info__free_unpacked(known, NULL);
-    return err;
-}
-
 Error *tasks_get(Tasks *tasks, const char *id, Mail__TaskInfo **ret_task)
 {
     const Task *task = task_find(tasks, id);
@@ -322,6 +296,42 @@ static Mail__TaskInfo with_result(const Task *task)
     info.result = task->result;
     info.progress = NULL;
     return info;
+}
+
+/* Before it was sent: ended here, and on disk before the word. */
+static Error *cancel_waiting(Tasks *tasks, Task *task)
+{
+    task->result = xcalloc(1, sizeof *task->result);
+    mail__task_result__init(task->result);
+    task->result->task_id = xstrdup(task->info->task_id);
+    task->result->has_state = true;
+    task->result->state = MAIL__TASK_STATE__CANCELLED;
+    Mail__TaskInfo info = with_result(task);
+    Error *err = store_task_put(tasks->store, &info);
+    if (!err)
+        return NULL;
+    mail__task_result__free_unpacked(task->result, NULL);
+    task->result = NULL;
+    return error_in(err, "task %s not cancelled", task->info->task_id);
+}
+
+Error *tasks_cancel(Tasks *tasks, const char *id)
+{
+    Task *task = task_find(tasks, id);
+    Mail__TaskInfo *known = NULL;
+
+    if (task && !task->result) {
+        task->cancel = true;
+        tasks->wake_at = 0;
+        return task->info->state == MAIL__TASK_STATE__WAITING && !task->start_id ? cancel_waiting(tasks, task) : NULL;
+    }
+    Error *err = task_stored(tasks, id, &known);
+    if (!err)
+        err = known ? error_new(ERROR_CONFLICT, "task %s has ended", id)
+                    : error_new(ERROR_NOT_FOUND, "task %s does not exist", id);
+    if (known)
+        mail__task_info__free_unpacked(known, NULL);
+    return err;
 }
 
 static Error *store_all(Tasks *tasks)

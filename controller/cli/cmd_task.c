@@ -252,8 +252,11 @@ static Error *follow(Call *call, Follow how, Msec limit, int *ret_exit)
         fputc('\n', stderr);
     if (err)
         return err;
-    if (!newest)
+    if (!newest) {
+        if (call->changes)
+            call->cli->exit = EXIT_LOST; /* it may be stored, and run */
         return error_new(ERROR_UNAVAILABLE, "the controller says nothing about it");
+    }
     task_print(call->cli, newest->tasks->tasks[0]);
     if (how == FOLLOW_STORED)
         return NULL;

@@ -214,10 +214,31 @@ static bool yaml_flat(const json_t *json)
     return !(json_is_object(json) && json_object_size(json)) && !(json_is_array(json) && json_array_size(json));
 }
 
+/* jansson escapes below U+0020 only: what else a terminal would obey is written as an escape, too. */
+static void json_write(FILE *out, const json_t *json, size_t flags, bool yaml)
+{
+    DEFER(xfree) char *text = json_dumps(json, flags);
+    const char *end = text ? text + strlen(text) : NULL;
+
+    for (const char *p = text; p < end;) {
+        size_t len = utf8_char_len(p, (size_t)(end - p));
+        uint32_t c = len ? code_point(p, len) : 0;
+        if (c < 0x7f || !harmful(c))
+            fwrite(p, 1, len ? len : 1, out);
+        else if (c <= 0xffff)
+            fprintf(out, "\\u%04x", c);
+        else if (yaml)
+            fprintf(out, "\\U%08x", c);
+        else
+            fprintf(out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
+        p += len ? len : 1;
+    }
+}
+
 /* JSON's scalars are YAML's. */
 static void yaml_scalar(FILE *out, const json_t *json)
 {
-    json_dumpf(json, out, JSON_ENCODE_ANY);
+    json_write(out, json, JSON_ENCODE_ANY, true);
     fputc('\n', out);
 }
 
@@ -257,7 +278,7 @@ void print_document(FILE *out, OutputForm form, json_t **json)
     if (form == OUTPUT_YAML) {
         yaml_write(out, *json, 0, false);
     } else {
-        json_dumpf(*json, out, JSON_INDENT(2));
+        json_write(out, *json, JSON_INDENT(2), false);
         fputc('\n', out);
     }
     json_decref(*json);
@@ -266,7 +287,7 @@ void print_document(FILE *out, OutputForm form, json_t **json)
 
 void print_json_line(FILE *out, json_t **json)
 {
-    json_dumpf(*json, out, JSON_COMPACT);
+    json_write(out, *json, JSON_COMPACT, false);
     fputc('\n', out);
     json_decref(*json);
     *json = NULL;

@@ -153,6 +153,23 @@ static void documents(void **state)
     assert_null(json);
 }
 
+/* CSI as one character, a turn of direction, a tag: valid JSON, and nothing that a terminal obeys. */
+static void hostile_octets_in_documents(void **state)
+{
+    static const char text[] = "\xc2\x9b\x32J\xe2\x80\xae\xf3\xa0\x81\x81\xc3\xa4\x7f";
+    json_t *json = json_object();
+    Memory out;
+
+    (void)state;
+    json_put_text(json, "d", text);
+    print_json_line(memory(&out), &json);
+    memory_is(&out, "{\"d\":\"\\u009b2J\\u202e\\udb40\\udc41\xc3\xa4\\u007f\"}\n");
+    json = json_object();
+    json_put_text(json, "d", text);
+    print_document(memory(&out), OUTPUT_YAML, &json);
+    memory_is(&out, "d: \"\\u009b2J\\u202e\\U000e0041\xc3\xa4\\u007f\"\n");
+}
+
 static void forms(void **state)
 {
     OutputForm form = OUTPUT_TABLE;
@@ -169,9 +186,13 @@ static void forms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_terminals_get), cmocka_unit_test(tables_are_aligned),
-        cmocka_unit_test(long_tables_stream), cmocka_unit_test(ages),
-        cmocka_unit_test(documents),          cmocka_unit_test(forms),
+        cmocka_unit_test(what_terminals_get),
+        cmocka_unit_test(tables_are_aligned),
+        cmocka_unit_test(long_tables_stream),
+        cmocka_unit_test(ages),
+        cmocka_unit_test(documents),
+        cmocka_unit_test(hostile_octets_in_documents),
+        cmocka_unit_test(forms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
