@@ -98,7 +98,8 @@ static Error *dest_ours(Dest *dest, const char *address)
         names_add(&dest->edges, edge->text);
     for (const Name *target = walk.targets.first; target; target = target->hh.next)
         names_add(&dest->targets, target->text);
-    dest_standing(dest, walk.targets.first ? STANDING_OPEN : STANDING_NOBODY);
+    Standing nowhere = walk.most == STANDING_OPEN ? STANDING_NOBODY : walk.most; /* open, and forwarded in a circle */
+    dest_standing(dest, walk.targets.first ? STANDING_OPEN : nowhere);
     return NULL;
 }
 

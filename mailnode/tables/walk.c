@@ -59,6 +59,8 @@ static Error *through_user(Walk *walk, const char *name)
     DEFER(seen_done) Seen seen = {0};
 
     Error *err = seen_get(walk->compute->sql, 'u', name, &seen);
+    if (!err && seen.standing > walk->most)
+        walk->most = seen.standing;
     if (err || seen.standing != STANDING_OPEN)
         return err;
     char *line = seen.forwards ? strchr(seen.facts, '\n') : NULL;

@@ -6,11 +6,13 @@
  */
 #pragma once
 #include "tables/compute.h"
+#include "tables/winner.h"
 
 typedef struct Walk {
     Compute *compute;
     Names items; /* "u:bob" "g:sales" "a:info@example.org": met, in order; the walk is through when none is added */
     Names targets, edges;
+    Standing most; /* the greatest of the users met: with no target it says why there is none */
 } Walk;
 
 void walk_user(Walk *walk, const char *name);

@@ -230,6 +230,25 @@ static void addresses_in_a_circle(void **state)
     nothing_to_mend();
 }
 
+/* By way of an address of ours a name that has just left is put off, a closed one is closed: as by itself. */
+static void F_073_standing_through_our_own(void **state)
+{
+    (void)state;
+    state_address(&stated, "far@example.org", "zoe@example.net", false);
+    state_domain(&stated, "example.net", true, false, NULL);
+    all();
+    directory("alice bob zoe", "sales=alice");
+    is("far@example.org", "zoe@u.internal");
+    directory("alice bob", "sales=alice");
+    is("zoe@example.net", "450 ");
+    is("far@example.org", "450 ");
+    directory("alice bob zoe", "sales=alice");
+    state_mailbox(&stated, "zoe", false, "", true);
+    changed(MAIL__OBJECT__BODY_MAILBOX, "zoe");
+    is("far@example.org", "550 5.2.1");
+    nothing_to_mend();
+}
+
 static void fans_are_in_buckets(void **state)
 {
     static char members[20000], list[20100];
@@ -283,8 +302,14 @@ static void fans_are_in_buckets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(one_definition_applies),         TEST(internal_flag_follows), TEST(where_mail_goes),     TEST(loops_end),
-        TEST(forwards_follow_what_they_meet), TEST(addresses_in_a_circle), TEST(fans_are_in_buckets),
+        TEST(one_definition_applies),
+        TEST(internal_flag_follows),
+        TEST(where_mail_goes),
+        TEST(loops_end),
+        TEST(forwards_follow_what_they_meet),
+        TEST(addresses_in_a_circle),
+        TEST(fans_are_in_buckets),
+        TEST(F_073_standing_through_our_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
