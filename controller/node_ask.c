@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum { ANSWER_WAIT_MS = 10000, TICKET_SHIFT = 24, QUESTIONS_MAX = 1 << TICKET_SHIFT };
@@ -44,6 +45,7 @@ static size_t place_of(const Nodes *nodes, const Question *question)
 /* Out of its node's chain: it has its answer. */
 static void settle(Nodes *nodes, Question *question, Preparation state)
 {
+    assert(question->node); /* settled once */
     size_t *link = &question->node->questions;
 
     while (*link != place_of(nodes, question) + 1)
