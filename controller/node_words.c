@@ -93,8 +93,8 @@ static void now_applied(Nodes *nodes, Node *node, uint64_t revision, const Mail_
     uint64_t config = applied->config_revision < revision ? applied->config_revision : revision;
 
     if (node->applied != revision)
-        log_info("node has applied", kv("node", node->name), kv("revision", revision), kv("config", config),
-                 kv("took_ms", applied->took_ms));
+        log_debug("node has applied", kv("node", node->name), kv("revision", revision), kv("config", config),
+                  kv("took_ms", applied->took_ms));
     node->applied = revision;
     node->config = config;
     if (node->refused && config >= node->refused)
