@@ -64,33 +64,12 @@ static Error *object_suspect(void *context, const ObjectRef *ref, const void *by
     return store_history(suspects->store, ref, suspects->refused + 1, 2, suspect, suspects);
 }
 
-/* A controller that has just started knows what the node has applied, not yet whether its configuration was held: what came
- * after that is the suspect all the same. */
-static Error *good_find(Requests *requests, const Refusal *refusal, Msec now, uint64_t *ret_good)
-{
-    Mail__NodeStatus **status = NULL;
-    size_t n = 0;
-
-    *ret_good = refusal->good_revision;
-    if (refusal->good_revision)
-        return NULL;
-    Error *err = nodes_status(requests->with.nodes, refusal->node, false, now, &status, &n);
-    if (err)
-        return err;
-    if (n && status[0]->applied_revision < refusal->revision)
-        *ret_good = status[0]->applied_revision;
-    nodes_status_free(&status, n);
-    return NULL;
-}
-
 /* A delta may hold several revisions: the refused one is the newest of them, not always the one to blame. */
-static Error *culprit_find(Requests *requests, const Refusal *refusal, Msec now, uint64_t *ret_culprit)
+static Error *culprit_find(Store *store, const Refusal *refusal, uint64_t *ret_culprit)
 {
-    Suspects suspects = {.store = requests->with.store, .refused = refusal->revision};
-    Error *err = good_find(requests, refusal, now, &suspects.good);
+    Suspects suspects = {.store = store, .good = refusal->good_revision, .refused = refusal->revision};
+    Error *err = prepare_objects(store, refusal->node, object_suspect, &suspects);
 
-    if (!err)
-        err = prepare_objects(suspects.store, refusal->node, object_suspect, &suspects);
     if (!err)
         *ret_culprit = suspects.several ? 0 : suspects.culprit;
     return err;
@@ -137,10 +116,11 @@ void refusals_run(Requests *requests, Msec now)
 {
     Refusal refusal;
 
+    (void)now;
     while (nodes_take_refusal(requests->with.nodes, &refusal)) {
         Refusing *refusing = xcalloc(1, sizeof *refusing);
         refusing->refusal = refusal;
-        Error *err = culprit_find(requests, &refusing->refusal, now, &refusing->culprit);
+        Error *err = culprit_find(requests->with.store, &refusing->refusal, &refusing->culprit);
         log_stop(LOG_LEVEL_ERROR, "a refused revision was not looked up", &err);
         if (refusing->culprit && !taken_back_by(requests, refusing->culprit) &&
             !is_under_way(requests, refusing->culprit))

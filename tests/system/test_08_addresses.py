@@ -25,9 +25,6 @@ def test_one_definition_applies(cluster):
         users=["spec", "wild", "member", "catch"] + [n for bits, n in names.items() if bits[3]],
         groups={n: ["member"] for bits, n in names.items() if bits[2]})
 
-    items = [{"kind": "user-domain", "name": "staff", "node": "mx1"},
-             {"kind": "instance", "name": "main", "node": "mx1", "hostname": "mx1.example.org", "user_domain": "staff"}]
-    items[0]["kind"] = "user-domain"
     lines = []
     for domain, (users, groups, catch) in domains.items():
         lines.append({"kind": "domain", "instance": "main", "name": domain, "user_addresses": bool(users),
@@ -221,7 +218,6 @@ def test_limits_and_hostile_values(site):
     assert "200" in said.err, said
     for value in ("$(id)", "`id`", "a;b", "a|b", "a&b", "a>b", "-d", "--help", "${x}", "%u"):
         c.ctl(["domain", "set", "example.org", f"description={value}"])
-        assert c.export()[-0:] is not None
         shown = [i for i in c.export() if i["kind"] == "domain"][0]
         assert shown["description"] == value
     for name in ("-x@example.org", "--help@example.org"):
