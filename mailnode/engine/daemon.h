@@ -1,0 +1,56 @@
+/* daemon.h - the seven daemons: how each is started, asked, told to reload, and ended
+ *
+ * The closed list of programs that mail-engine runs as services.  Sources: ENGINE.md 1,
+ * 5, 5a; DIRECTORY.md 1; master(8), dovecot(1), rspamd(8), redis-server(1), clamd(8),
+ * unbound(8), slapd(8).
+ */
+#pragma once
+#include "engine/child.h"
+#include "engine/ports.h"
+#include "render/fileset.h"
+#include "render/state.h"
+
+typedef enum DaemonId { /* in the order in which they can be started */
+                        DAEMON_UNBOUND,
+                        DAEMON_REDIS,
+                        DAEMON_CLAMD,
+                        DAEMON_SLAPD,
+                        DAEMON_RSPAMD,
+                        DAEMON_DOVECOT,
+                        DAEMON_POSTFIX,
+                        N_DAEMONS
+} DaemonId;
+
+typedef struct Daemon {
+    const char *name;        /* "postfix": its files in a generation, its log, its fact */
+    const char *title;       /* "Postfix" */
+    const char *program;     /* the absolute path that /proc/PID/exe must lead to */
+    const char *user;        /* started as; NULL: as root, it gives that up by itself */
+    unsigned needs;          /* bits 1 << DaemonId: must be ready before this one is started */
+    bool reloads;            /* SIGHUP takes a new configuration in; otherwise it is restarted */
+    int stop_signal;
+    Msec stop_ms;            /* then SIGKILL */
+    Msec start_ms;           /* without a right answer by then it has failed */
+    const char *const *env;  /* NULL: none */
+    const char *const *version_argv; /* prints its version */
+} Daemon;
+
+extern const Daemon daemons[N_DAEMONS];
+
+bool daemon_wanted(DaemonId id, const NodeState *state);
+void daemon_argv(DaemonId id, const NodeState *state, Argv *out);
+
+/* What it must be given before its first start: slapd's tree.  False: nothing. */
+bool daemon_before(DaemonId id, const NodeState *state, Argv *out, const char **ret_user);
+
+/* Ports that the node needs for all wanted daemons. */
+void daemons_ports(const NodeState *state, PortList *out);
+
+/* The commands that check the files of one daemon in 'folder' (gen/000124), in order; each must exit with 0 and, where
+ * 'quiet', say nothing.  False: no more. */
+typedef struct DaemonCheck {
+    Argv argv;
+    const char *user; /* NULL: root, where the checker runs no code of the configuration */
+    bool quiet;
+} DaemonCheck;
+bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_t index, DaemonCheck *out);

@@ -1,0 +1,45 @@
+/* places.h - folders and sockets that two daemons must agree on, below ROOT
+ *
+ * Each is a format for one '%s', the root: PLACE_CURRENT "/dovecot/dovecot.conf".
+ * engine/layout.c makes the folders with their owners.
+ */
+#pragma once
+
+#define PLACE_ENGINE "%s/var/lib/mailnode/engine" /* root 0711; what is in it has modes of its own */
+#define PLACE_CURRENT PLACE_ENGINE "/current"     /* link to gen/000123 */
+#define PLACE_TABLES "%s/var/lib/mailnode/tables" /* mail.db, maps/ */
+#define PLACE_LOG "%s/var/log/mailnode"           /* root 0755; NAME.log of each daemon */
+#define PLACE_OVERRIDE "%s/etc/mailnode/override"
+
+#define PLACE_MAIL "%s/var/lib/mailnode/mail"             /* vmail 0750; mail/NAME/Maildir */
+#define PLACE_QUEUE "%s/var/lib/mailnode/spool/postfix"   /* root 0755, as postfix wants its folders */
+#define PLACE_POSTFIX_DATA "%s/var/lib/mailnode/postfix"  /* postfix 0750 */
+#define PLACE_DOVECOT_STATE "%s/var/lib/mailnode/dovecot" /* root 0755 */
+#define PLACE_RSPAMD_DATA "%s/var/lib/mailnode/rspamd"    /* _rspamd 0750 */
+#define PLACE_REDIS_DATA "%s/var/lib/mailnode/redis"      /* redis 0750 */
+#define PLACE_CLAMD_DATA "%s/var/lib/mailnode/clamav"     /* clamav 0755: signatures */
+#define PLACE_UNBOUND_DATA "%s/var/lib/mailnode/unbound"  /* unbound 0750 */
+#define PLACE_SLAPD_DATA "%s/var/lib/mailnode/slapd"      /* openldap 0700; slapd/DOMAIN/ one database each */
+
+#define PLACE_RUN "%s/run/mailnode"
+#define PLACE_RUN_DOVECOT PLACE_RUN "/dovecot" /* base_dir; root 0755 */
+#define PLACE_AUTH_SOCKET PLACE_RUN_DOVECOT "/auth-postfix" /* SASL for smtpd: postfix 0600 */
+#define PLACE_LMTP_SOCKET PLACE_RUN_DOVECOT "/lmtp"         /* postfix 0600 */
+#define PLACE_RUN_RSPAMD PLACE_RUN "/rspamd"                /* _rspamd 0755 */
+#define PLACE_MILTER_SOCKET PLACE_RUN_RSPAMD "/milter.sock" /* group postfix 0660 */
+#define PLACE_RSPAMD_CONTROLLER PLACE_RUN_RSPAMD "/controller.sock" /* group vmail 0660: Dovecot trains, root probes */
+#define PLACE_RUN_REDIS PLACE_RUN "/redis"                          /* redis, group _rspamd, 2750 */
+#define PLACE_REDIS_SOCKET PLACE_RUN_REDIS "/redis.sock"
+#define PLACE_RUN_CLAMD PLACE_RUN "/clamd" /* clamav, group _rspamd, 2750 */
+#define PLACE_CLAMD_SOCKET PLACE_RUN_CLAMD "/clamd.sock"
+#define PLACE_RUN_SLAPD PLACE_RUN "/slapd" /* openldap 0755; the socket's peer credentials decide */
+#define PLACE_LDAPI PLACE_RUN_SLAPD "/ldapi"
+
+/* What only the node itself reaches, on NodeState.loopback. */
+#define PORT_DNS 5335         /* Unbound: 53 may be somebody else's */
+#define PORT_REINJECT 10027   /* smtpd without AUTH, filter and signing, for Dovecot's own mail (submission_host) */
+
+/* The embedded directory: one suffix for each user domain. */
+#define DIRECTORY_SUFFIX "dc=%s,dc=mailnode"
+#define DIRECTORY_PEOPLE "ou=People"
+#define DIRECTORY_GROUPS "ou=Groups"
