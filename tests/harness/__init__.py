@@ -12,7 +12,9 @@ Waits are for facts (wait_until, with a deadline), never for time.
 from .cluster import Cluster
 from .ctl import Answer
 from .engine import Engine
+from .mail import EICAR, GTUBE, Ledger
+from .mailnode import MailNode
 from .node import Node
 from .wait import wait_until
 
-__all__ = ["Answer", "Cluster", "Engine", "Node", "wait_until"]
+__all__ = ["Answer", "Cluster", "EICAR", "Engine", "GTUBE", "Ledger", "MailNode", "Node", "wait_until"]

@@ -22,9 +22,11 @@ live = []
 
 
 class Cluster:
-    """nodes: how many, named mx1, mx2 ...; joined and started with their engines.  start=False: only the folders."""
+    """nodes: how many, named mx1, mx2 ...; joined and started with their engines.  start=False: only the folders.
+    node: the class of nodes; MailNode has the real mail-engine with its daemons."""
 
-    def __init__(self, nodes=0, start=True):
+    def __init__(self, nodes=0, start=True, node=Node):
+        self.node_class = node
         self.folder = tempfile.mkdtemp(prefix="mn-", dir="/tmp")
         os.chmod(self.folder, 0o755)
         self.addresses = Addresses()
@@ -117,7 +119,7 @@ class Cluster:
 
     def new_node(self, name):
         """Its folder and engine only."""
-        self.nodes[name] = Node(self, name)
+        self.nodes[name] = self.node_class(self, name)
         return self.nodes[name]
 
     def add_node(self, name):
@@ -164,6 +166,20 @@ class Cluster:
                  f"mail-domain={domains[0]}")
         for domain in domains[1:]:
             self.ctl(f"domain add {domain} -i {instance}")
+        return self
+
+    def mail_site(self, node="mx1", domain="example.org", instance="main", users=("alice", "bob")):
+        """A MailNode that serves: user domain, instance on the node's address, domain, users; all daemons ready."""
+        box = self[node]
+        directory = f"people-{node}"
+        self.ctl(f"user-domain add {directory} kind=internal node={node}")
+        self.ctl(f"instance add {instance} node={node} hostname={node}.{domain} user-domain={directory} "
+                 f"mail-domain={domain} listen={box.address}", timeout=90)
+        for user in users:
+            box.add_user(user, user_domain=directory)
+        for user in users:
+            box.wait_user(user)
+        box.wait_ready()
         return self
 
     def export(self, form="json"):

@@ -10,6 +10,7 @@ CONTROLLER = BUILD / "controller/mail-controller"
 MAILCTL = BUILD / "controller/mailctl"
 REMOTE = BUILD / "controller/mailctl-remote"
 AGENT = BUILD / "agent/mail-agent"
+ENGINE = BUILD / "mailnode/mail-engine"
 
 GENERATED = BUILD / "generated/python"
 if str(GENERATED) not in sys.path:

@@ -1,5 +1,7 @@
 """One running program: started with its log in a file, ended by its pid."""
+import grp
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -101,3 +103,22 @@ def end_all(pids):
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and any(os.path.exists(f"/proc/{p}") for p in pids):
         time.sleep(0.01)
+
+
+def session_pids(sid):
+    """Every process of one session: a daemon and its children."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                if int(f.read().rsplit(")", 1)[1].split()[3]) == sid:
+                    found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def may_read(user, path):
+    """Could this user open the file?  Asked of the kernel, as that user."""
+    return subprocess.run(["/usr/bin/test", "-r", path], user=user, group=pwd.getpwnam(user).pw_gid,
+                          extra_groups=[g.gr_gid for g in grp.getgrall() if user in g.gr_mem]).returncode == 0
