@@ -10,7 +10,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import cluster as clusters  # noqa: E402
+from harness import MailNode, cluster as clusters  # noqa: E402
+from harness import golden  # noqa: E402
 from harness.paths import BUILD  # noqa: E402
 
 ID = re.compile(r"[FRBSX]-?\d+[a-z]?$")
@@ -19,6 +20,7 @@ ID = re.compile(r"[FRBSX]-?\d+[a-z]?$")
 def pytest_addoption(parser):
     parser.addoption("--want", action="append", default=[], help="a file, a test, or an id of SPEC or THREATS")
     parser.addoption("--figures", help="file that gets 'passed failed skipped'")
+    parser.addoption("--accept", action="store_true", help="golden tests: what is rendered is what is wanted")
 
 
 def pytest_configure(config):
@@ -70,7 +72,7 @@ def unit_tests(source):
 
 def pytest_collect_file(parent, file_path):
     if file_path.suffix != ".c":
-        return None
+        return golden.collect(parent, file_path, HERE / "golden")
     if (HERE / "unit") in file_path.parents:
         return UnitFile.from_parent(parent, path=file_path)
     if file_path.parent == HERE / "fuzz" and file_path.name.startswith("fuzz_"):
@@ -203,3 +205,30 @@ def site_shared(shared_cluster, request):
     """A site with mx1 and mx2 that the tests of one file use one after the other: for inputs that must change nothing."""
     yield shared_cluster
     assert shared_cluster.controller.running(), shared_cluster.tails()
+
+
+# ---- nodes with the real mail-engine: seconds to start, so the tests of one file share one (xdist_group by file)
+
+@pytest.fixture(scope="module")
+def mail_shared():
+    c = clusters.Cluster(nodes=1, node=MailNode).mail_site()
+    clusters.live.remove(c)
+    yield c
+    clusters.live.append(c)
+    c.close()
+
+
+@pytest.fixture
+def mail(mail_shared):
+    """A MailNode that serves example.org, for tests that leave it as they found it: all daemons ready, alice and bob."""
+    box = mail_shared["mx1"]
+    yield box
+    assert mail_shared.controller.running() and box.agent.running() and box.mail_engine.running(), mail_shared.tails()
+    box.wait_ready()
+
+
+@pytest.fixture
+def mail_own(request):
+    """The same for one test alone, which may break what it likes."""
+    with clusters.Cluster(nodes=1, node=MailNode) as c:
+        yield c.mail_site()["mx1"]
