@@ -37,6 +37,7 @@
 
 /* What only the node itself reaches, on NodeState.loopback. */
 #define PORT_DNS 5335         /* Unbound: 53 may be somebody else's */
+#define DNS_READY_NAME "ready.mailnode.internal" /* A 127.0.0.1, answered by Unbound itself */
 #define PORT_REINJECT 10027   /* smtpd without AUTH, filter and signing, for Dovecot's own mail (submission_host) */
 
 /* The embedded directory: one suffix for each user domain. */
