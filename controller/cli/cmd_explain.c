@@ -27,6 +27,9 @@ static const char *type_words(Mail__FieldType type)
         [MAIL__FIELD_TYPE__NUMBER] = "number",
         [MAIL__FIELD_TYPE__ACCOUNT] = "user or group of the directory",
         [MAIL__FIELD_TYPE__CURVE_KEY] = "CURVE public key, 40 characters (Z85)",
+        [MAIL__FIELD_TYPE__SCORE] = "score: 6, 6.5",
+        [MAIL__FIELD_TYPE__PATH] = "absolute path of a file on the node",
+        [MAIL__FIELD_TYPE__FOLDER] = "folder, '/' between its levels",
     };
 
     return type < sizeof words / sizeof *words ? words[type] : "text";
@@ -34,14 +37,20 @@ static const char *type_words(Mail__FieldType type)
 
 static char *limit_text(const FieldMeta *field, uint64_t limit)
 {
-    bool amount = !field->list && (field->type == MAIL__FIELD_TYPE__SIZE || field->type == MAIL__FIELD_TYPE__SPAN);
+    bool amount = !field->list && (field->type == MAIL__FIELD_TYPE__SIZE || field->type == MAIL__FIELD_TYPE__SPAN ||
+                                   field->type == MAIL__FIELD_TYPE__SCORE);
 
     return amount ? amount_text(field->type, limit) : xasprintf("%" PRIu64, limit);
 }
 
+static bool is_long_text(Mail__FieldType type)
+{
+    return type == MAIL__FIELD_TYPE__TEXT || type == MAIL__FIELD_TYPE__PATH || type == MAIL__FIELD_TYPE__FOLDER;
+}
+
 static char *limits_text(const FieldMeta *field)
 {
-    const char *unit = field->list ? " items" : field->type == MAIL__FIELD_TYPE__TEXT ? " octets" : "";
+    const char *unit = field->list ? " items" : is_long_text(field->type) ? " octets" : "";
     DEFER(xfree) char *min = limit_text(field, field->min), *max = limit_text(field, field->max);
 
     if (!field->min && !field->max)

@@ -46,15 +46,25 @@ static Units units_of(Mail__FieldType type)
 
 typedef enum Reading { READ, NO_AMOUNT, TOO_LARGE } Reading;
 
-static Reading amount_parse(const Units *units, const char *text, uint64_t *ret_amount)
+/* The digits at the beginning; false: beyond 64 bits. */
+static bool digits_parse(const char *text, size_t n_digits, uint64_t *ret_amount)
 {
     uint64_t amount = 0;
-    size_t n_digits = strspn(text, "0123456789");
     bool fits = true;
 
     for (size_t i = 0; i < n_digits; i++)
         fits = fits && !__builtin_mul_overflow(amount, 10, &amount) &&
                !__builtin_add_overflow(amount, (uint64_t)(text[i] - '0'), &amount);
+    *ret_amount = amount;
+    return fits;
+}
+
+static Reading amount_parse(const Units *units, const char *text, uint64_t *ret_amount)
+{
+    uint64_t amount;
+    size_t n_digits = strspn(text, "0123456789");
+    bool fits = digits_parse(text, n_digits, &amount);
+
     for (size_t i = 0; n_digits && i < units->n_units; i++) {
         if (strcmp(text + n_digits, units->units[i].name) != 0)
             continue;
@@ -89,12 +99,76 @@ static bool guess(Mail__FieldType type, const Units *units, const char *text, ch
     return amount_parse(units, out, &amount) == READ;
 }
 
+/* ---- scores ---- */
+
+enum { SCORE_ONE = 100 };
+
+static Reading score_parse(const char *text, uint64_t *ret_score)
+{
+    size_t n_whole = strspn(text, "0123456789"), n_part = 0;
+    const char *point = text + n_whole;
+    uint64_t whole, part = 0;
+
+    if (*point == '.')
+        n_part = strspn(point + 1, "0123456789");
+    if (!n_whole || (*point == '.' && (!n_part || n_part > 2)) || point[*point == '.' ? n_part + 1 : 0])
+        return NO_AMOUNT;
+    if (!digits_parse(text, n_whole, &whole) || __builtin_mul_overflow(whole, SCORE_ONE, &whole))
+        return TOO_LARGE;
+    if (n_part)
+        digits_parse(point + 1, n_part, &part);
+    return __builtin_add_overflow(whole, n_part == 1 ? 10 * part : part, ret_score) ? TOO_LARGE : READ;
+}
+
+/* What may have been meant: a point for the comma, no spaces. */
+static bool score_guess(const char *text, char out[GUESS_SIZE])
+{
+    uint64_t score;
+    size_t n = 0;
+
+    for (; *text && n < GUESS_SIZE - 1; text++)
+        if (*text != ' ')
+            out[n++] = (char)(*text == ',' ? '.' : *text);
+    out[n] = '\0';
+    return !*text && score_parse(out, &score) == READ;
+}
+
+static Error *score_read(const char *text, uint64_t *ret_score)
+{
+    char meant[GUESS_SIZE];
+
+    switch (score_parse(text, ret_score)) {
+    case READ:
+        return NULL;
+    case TOO_LARGE:
+        return error_new(ERROR_INVALID, "too large");
+    case NO_AMOUNT:
+        break;
+    }
+    return error_new(ERROR_INVALID, "write %s", score_guess(text, meant) ? meant : "a score: 6, 6.5");
+}
+
+static char *score_text(uint64_t score)
+{
+    uint64_t part = score % SCORE_ONE;
+
+    if (!part)
+        return xasprintf("%" PRIu64, score / SCORE_ONE);
+    if (part % 10 == 0)
+        return xasprintf("%" PRIu64 ".%" PRIu64, score / SCORE_ONE, part / 10);
+    return xasprintf("%" PRIu64 ".%02" PRIu64, score / SCORE_ONE, part);
+}
+
+/* ---- all of them ---- */
+
 Error *amount_read(Mail__FieldType type, const char *text, uint64_t *ret_amount)
 {
     Units units = units_of(type);
     char meant[GUESS_SIZE] = "";
     uint64_t amount;
 
+    if (type == MAIL__FIELD_TYPE__SCORE)
+        return score_read(text, ret_amount);
     switch (amount_parse(&units, text, &amount)) {
     case READ:
         *ret_amount = amount;
@@ -112,6 +186,8 @@ char *amount_text(Mail__FieldType type, uint64_t amount)
     Units units = units_of(type);
     char *best = NULL;
 
+    if (type == MAIL__FIELD_TYPE__SCORE)
+        return score_text(amount);
     for (size_t i = 0; i < units.n_units; i++) {
         if (amount % units.units[i].size != 0)
             continue;

@@ -12,6 +12,7 @@
 #include <idn2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unicase.h>
 #include <uninorm.h>
 
@@ -405,6 +406,69 @@ static Error *ip_form(const char *text, char **ret_text)
     return NULL;
 }
 
+/* ---- files and folders --------------------------------------------------------------- */
+
+/* Each level of a path or folder is something, and neither this one nor the one above. */
+static Error *levels_check(const char *text, const char *where)
+{
+    for (const char *at = text;; at += strcspn(at, "/") + 1) {
+        size_t len = strcspn(at, "/");
+        if (len == 0)
+            return error_new(ERROR_INVALID, "nothing %s", where);
+        if (at[0] == '.' && (len == 1 || (len == 2 && at[1] == '.')))
+            return error_new(ERROR_INVALID, "'%.*s' %s", (int)len, at, where);
+        if (!at[len])
+            return NULL;
+    }
+}
+
+/* The bytes as they are: a name in another form than NFC is another file. */
+static Error *path_form(const char *text, char **ret_text)
+{
+    if (*text != '/')
+        return error_hint(error_new(ERROR_INVALID, "no absolute path"), "write /PATH/OF/THE/FILE");
+    Error *err = visible_check(text);
+    if (!err)
+        err = spaces_check(text);
+    if (!err)
+        err = levels_check(text + 1, "between two '/', or at the end");
+    if (!err)
+        *ret_text = xstrdup(text);
+    return err;
+}
+
+static Error *folder_check(const char *folder)
+{
+    const char *bad = strpbrk(folder, "*%");
+
+    if (bad)
+        return not_allowed(bad, "it stands for any folder"); /* RFC 3501 6.3.8 */
+    if (*folder == '~')
+        return not_allowed(folder, "first it means a home directory");
+    if (strncasecmp(folder, "INBOX", 5) == 0 && (folder[5] == '\0' || folder[5] == '/'))
+        return error_new(ERROR_INVALID, "INBOX is there already, and is another"); /* RFC 3501 5.1: in any case */
+    return levels_check(folder, "as a level of a folder");
+}
+
+static Error *folder_form(const char *text, char **ret_text)
+{
+    Error *err = visible_check(text);
+
+    if (!err)
+        err = spaces_check(text);
+    if (err)
+        return err;
+    DEFER(xfree) char *folder = composed(text, false);
+    err = folder_check(folder);
+    if (err)
+        return err;
+    *ret_text = folder;
+    folder = NULL;
+    return NULL;
+}
+
+/* ---- all of them --------------------------------------------------------------------- */
+
 static Error *key_form(const char *text, char **ret_text)
 {
     if (!curve_key_form(text))
@@ -434,6 +498,10 @@ Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text)
         return account_form(text, ret_text);
     case MAIL__FIELD_TYPE__CURVE_KEY:
         return key_form(text, ret_text);
+    case MAIL__FIELD_TYPE__PATH:
+        return path_form(text, ret_text);
+    case MAIL__FIELD_TYPE__FOLDER:
+        return folder_form(text, ret_text);
     default:
         return text_form(text, ret_text);
     }

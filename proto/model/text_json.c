@@ -77,6 +77,9 @@ static Error *value_put(const Json *json, size_t line, const char *key, const js
     case JSON_INTEGER:
         snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return text_item_value(json->reader, line, number, strlen(number));
+    case JSON_REAL:
+        snprintf(number, sizeof number, "%.15g", json_real_value(value));
+        return text_item_value(json->reader, line, number, strlen(number));
     case JSON_TRUE:
         return text_item_value(json->reader, line, "true", 4);
     case JSON_FALSE:
@@ -84,8 +87,6 @@ static Error *value_put(const Json *json, size_t line, const char *key, const js
     case JSON_NULL:
         return text_error_at(json->reader, line,
                              error_new(ERROR_INVALID, "%s: null is no value: leave the key out", key));
-    case JSON_REAL:
-        return text_error_at(json->reader, line, error_new(ERROR_INVALID, "%s: write a whole number", key));
     case JSON_OBJECT:
     case JSON_ARRAY:
         break;

@@ -106,6 +106,13 @@ static void text_put(Buf *out, TextForm form, const char *text)
         quoted_put(out, form, text);
 }
 
+static bool is_number(const FieldMeta *field, const char *text)
+{
+    bool number = field->type == MAIL__FIELD_TYPE__NUMBER || field->type == MAIL__FIELD_TYPE__SCORE;
+
+    return number && *text && strspn(text, "0123456789.") == strlen(text);
+}
+
 /* One value of a field, or of a list's. */
 static void value_put(Buf *out, TextForm form, const Object *object, const FieldMeta *field, size_t index)
 {
@@ -113,7 +120,7 @@ static void value_put(Buf *out, TextForm form, const Object *object, const Field
 
     if (field->type == MAIL__FIELD_TYPE__YES_NO)
         buf_append_text(out, strcmp(text, "yes") == 0 ? "true" : "false");
-    else if (field->type == MAIL__FIELD_TYPE__NUMBER && *text && strspn(text, "0123456789") == strlen(text))
+    else if (is_number(field, text))
         buf_append_text(out, text);
     else
         text_put(out, form, text);

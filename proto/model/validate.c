@@ -1,6 +1,7 @@
 #include "model/validate.h"
 
 #include "base/alloc.h"
+#include "model/amount.h"
 #include "model/meta.h"
 #include "model/name.h"
 #include "model/value.h"
@@ -108,6 +109,40 @@ static Error *address_check(const Object *object)
     return NULL;
 }
 
+static Error *settings_check(const Object *object)
+{
+    const Mail__Settings *settings = object->settings;
+
+    if (settings->delay_warning < settings->queue_lifetime)
+        return NULL;
+    DEFER(xfree) char *warning = amount_text(MAIL__FIELD_TYPE__SPAN, settings->delay_warning);
+    DEFER(xfree) char *lifetime = amount_text(MAIL__FIELD_TYPE__SPAN, settings->queue_lifetime);
+    return error_new(ERROR_INVALID, "delay-warning '%s': must be less than queue-lifetime, which is %s", warning,
+                     lifetime);
+}
+
+static Error *filter_check(const Object *object)
+{
+    const Mail__Filter *filter = object->filter;
+
+    if (filter->spam_flag < filter->deny)
+        return NULL;
+    DEFER(xfree) char *flag = amount_text(MAIL__FIELD_TYPE__SCORE, filter->spam_flag);
+    DEFER(xfree) char *deny = amount_text(MAIL__FIELD_TYPE__SCORE, filter->deny);
+    return error_new(ERROR_INVALID, "spam-flag '%s': must be less than deny, which is %s", flag, deny);
+}
+
+static Error *tls_check(const Object *object)
+{
+    const Mail__Tls *tls = object->tls;
+    const char *missing = tls->follow_certificate ? "follow-key" : "follow-certificate";
+
+    if (!tls->follow_certificate == !tls->follow_key)
+        return NULL;
+    return error_hint(error_new(ERROR_INVALID, "%s is missing: certificate and key are set together", missing),
+                      "%s=/PATH/OF/THE/FILE", missing);
+}
+
 static Error *kind_check(const Object *object)
 {
     switch (object->body_case) {
@@ -119,6 +154,12 @@ static Error *kind_check(const Object *object)
         return domain_check(object);
     case MAIL__OBJECT__BODY_ADDRESS:
         return address_check(object);
+    case MAIL__OBJECT__BODY_SETTINGS:
+        return settings_check(object);
+    case MAIL__OBJECT__BODY_FILTER:
+        return filter_check(object);
+    case MAIL__OBJECT__BODY_TLS:
+        return tls_check(object);
     default:
         return NULL;
     }

@@ -35,6 +35,12 @@ static bool is_text(const Slot *slot)
     return slot->field->type == PROTOBUF_C_TYPE_STRING;
 }
 
+/* The text that protobuf-c lets an unset field point to: constant, and never freed. */
+static bool is_default_text(const Slot *slot, const char *text)
+{
+    return text && text == slot->field->default_value;
+}
+
 static char **texts(const Slot *slot, size_t *ret_n)
 {
     *ret_n = *(size_t *)slot->quantifier;
@@ -87,14 +93,22 @@ static void number_state(const Slot *slot, uint64_t number)
     *(protobuf_c_boolean *)slot->quantifier = !by_default || number_of(slot, by_default) != number;
 }
 
-static void text_state(const Slot *slot, char **text)
+static void text_clear(const Slot *slot)
 {
     char **place = slot->value;
 
-    free(*place);
-    *place = NULL;
-    if (**text) {
-        *place = *text;
+    if (!is_default_text(slot, *place))
+        free(*place);
+    *place = (char *)(uintptr_t)slot->field->default_value;
+}
+
+static void text_state(const Slot *slot, char **text)
+{
+    const char *by_default = slot->field->default_value;
+
+    text_clear(slot);
+    if (**text && !(by_default && strcmp(*text, by_default) == 0)) {
+        *(char **)slot->value = *text;
         *text = NULL;
     }
 }
@@ -112,8 +126,7 @@ void value_clear(Object *object, const FieldMeta *meta)
         *(char ***)slot.value = NULL;
         *(size_t *)slot.quantifier = 0;
     } else if (is_text(&slot)) {
-        free(*(char **)slot.value);
-        *(char **)slot.value = NULL;
+        text_clear(&slot);
     } else {
         number_put(&slot, slot.field->default_value ? number_of(&slot, slot.field->default_value) : 0);
         *(protobuf_c_boolean *)slot.quantifier = false;
@@ -127,7 +140,7 @@ size_t value_count(const Object *object, const FieldMeta *meta)
     if (meta->list)
         return *(size_t *)slot.quantifier;
     if (is_text(&slot))
-        return *(char **)slot.value != NULL;
+        return *(char **)slot.value && !is_default_text(&slot, *(char **)slot.value);
     return *(protobuf_c_boolean *)slot.quantifier != 0;
 }
 
@@ -561,7 +574,9 @@ char *value_default_text(const Object *object, const FieldMeta *field)
 
     if (field->unset)
         return xstrdup(field->unset);
-    if (field->list || is_text(&slot) || !slot.field->default_value)
+    if (field->list || !slot.field->default_value)
         return xstrdup("");
+    if (is_text(&slot))
+        return xstrdup(slot.field->default_value);
     return number_text(&slot, field, number_of(&slot, slot.field->default_value));
 }

@@ -54,6 +54,8 @@ static void types_fit(void **state)
                 right = type == PROTOBUF_C_TYPE_ENUM;
             if (field->type == MAIL__FIELD_TYPE__SIZE || field->type == MAIL__FIELD_TYPE__SPAN)
                 right = type == PROTOBUF_C_TYPE_UINT64 && field->max && field->unit;
+            if (field->type == MAIL__FIELD_TYPE__SCORE)
+                right = type == PROTOBUF_C_TYPE_UINT32 && field->max && field->unit;
             if (field->type == MAIL__FIELD_TYPE__NUMBER)
                 right = (type == PROTOBUF_C_TYPE_UINT32 || type == PROTOBUF_C_TYPE_UINT64) && field->max;
             if (!right || (field->list && (type != PROTOBUF_C_TYPE_STRING || !field->max)))

@@ -61,6 +61,7 @@ static void titles_and_scopes(void **state)
         {{MAIL__OBJECT__BODY_ADDRESS, NULL, "info@*"}, "address info@*", "instance/"},
         {{MAIL__OBJECT__BODY_MAILBOX, "main", "alice"}, "mailbox alice of main", "instance/main"},
         {{MAIL__OBJECT__BODY_POLICY, "main", NULL}, "policy of main", "instance/main"},
+        {{MAIL__OBJECT__BODY_TLS, "main", NULL}, "tls of main", "instance/main"},
         {{MAIL__OBJECT__BODY_NODE, NULL, "a\x1b[31m\nb"}, "node a<U+001B>[31m<U+000A>b", "node/a\x1b[31m\nb"},
         {{MAIL__OBJECT__BODY__NOT_SET, NULL, "x"}, "object x", "cluster"},
     };

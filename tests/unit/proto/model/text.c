@@ -107,6 +107,25 @@ static const char every_kind[] = "version: 1\n"
                                  "    spam_retention: 20d\n"
                                  "    sender_login_match: include-groups\n"
                                  "    sender_login_exempt: [alice]\n"
+                                 "  - kind: settings\n"
+                                 "    instance: main\n"
+                                 "    message_size: 50M\n"
+                                 "    queue_lifetime: 2d\n"
+                                 "    delay_warning: 4h\n"
+                                 "    junk: false\n"
+                                 "    junk_folder: Junk/2\n"
+                                 "    login_mode: security\n"
+                                 "  - kind: filter\n"
+                                 "    instance: main\n"
+                                 "    antivirus: false\n"
+                                 "    infected: reject\n"
+                                 "    scanner_away: pass\n"
+                                 "    spam_flag: 5\n"
+                                 "    deny: 12.25\n"
+                                 "  - kind: tls\n"
+                                 "    instance: main\n"
+                                 "    follow_certificate: \"/etc/ssl/mail.pem\"\n"
+                                 "    follow_key: \"/etc/ssl/mail.key\"\n"
                                  "  - kind: address\n"
                                  "    instance: main\n"
                                  "    name: o'neil@example.org\n"
@@ -136,6 +155,12 @@ static const char every_kind_json[] =
     "\"group_addresses\":true,\"catch_all\":\"user:bob\",\"description\":\"no\"},\n"
     "{\"kind\":\"policy\",\"instance\":\"main\",\"default_quota\":\"500M\",\"spam_retention\":\"20d\","
     "\"sender_login_match\":\"include-groups\",\"sender_login_exempt\":[\"alice\"]},\n"
+    "{\"kind\":\"settings\",\"instance\":\"main\",\"message_size\":\"50M\",\"queue_lifetime\":\"2d\","
+    "\"delay_warning\":\"4h\",\"junk\":false,\"junk_folder\":\"Junk/2\",\"login_mode\":\"security\"},\n"
+    "{\"kind\":\"filter\",\"instance\":\"main\",\"antivirus\":false,\"infected\":\"reject\",\"scanner_away\":\"pass\","
+    "\"spam_flag\":5,\"deny\":12.25},\n"
+    "{\"kind\":\"tls\",\"instance\":\"main\",\"follow_certificate\":\"/etc/ssl/mail.pem\","
+    "\"follow_key\":\"/etc/ssl/mail.key\"},\n"
     "{\"kind\":\"address\",\"instance\":\"main\",\"name\":\"o'neil@example.org\","
     "\"to\":[\"user:alice\",\"group:sales\",\"x@far.example.com\"],\"internal\":true,\"description\":\"yes\","
     "\"dormant\":true},\n"
@@ -175,8 +200,8 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *err = read_text(every_kind, &yaml);
     if (err)
         fail_msg("%s", err->what);
-    assert_int_equal(yaml.n, 8);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:31 f:37 f:44 ");
+    assert_int_equal(yaml.n, 11);
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:31 f:37 f:45 f:52 f:56 f:63 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
@@ -185,7 +210,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *wrong = read_text(every_kind_json, &json);
     if (wrong)
         fail_msg("%s", wrong->what);
-    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 ");
+    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 ");
     assert_int_equal(json.n, yaml.n);
     for (size_t i = 0; i < json.n; i++)
         assert_true(object_equal(json.objects[i], yaml.objects[i]));
@@ -398,7 +423,8 @@ static const struct {
      "f:1: no JSON: ',' or ']' is wanted behind an item", NULL},
     {"{\"version\": 1, \"items\": [\n\n{\"kind\": \"node\", \"name\": null}]}",
      "f:3: name: null is no value: leave the key out", NULL},
-    {"{\"version\": 1, \"items\": [{\"kind\": \"admin\", \"uid\": 1.5}]}", "f:1: uid: write a whole number", NULL},
+    {"{\"version\": 1, \"items\": [{\"kind\": \"admin\", \"uid\": 1.5}]}",
+     "f:1: admin: uid '1.5': write a whole number", NULL},
     {"{\"version\": 1, \"items\": [{\"kind\": \"node\", \"name\": {\"a\": 1}}]}",
      "f:1: name: a word or a list of words is wanted", NULL},
     {"{\"version\": 1, \"items\": [\n{\"kind\": \"node\",\n\"name\": \"mx1\",\n\"descr\n",

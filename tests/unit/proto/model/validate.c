@@ -89,6 +89,26 @@ static const struct {
     {MAIL__OBJECT__BODY_POLICY, "main", NULL, "default-quota=5G", NULL},
     {MAIL__OBJECT__BODY_POLICY, NULL, NULL, "", "policy: instance is missing"},
     {MAIL__OBJECT__BODY_POLICY, "main", "x", "", "policy has no name: there is one in each instance"},
+
+    {MAIL__OBJECT__BODY_SETTINGS, "main", NULL, "queue-lifetime=8h;delay-warning=7h;junk-folder=Spam", NULL},
+    {MAIL__OBJECT__BODY_SETTINGS, "main", NULL, "queue-lifetime=2h", NULL},
+    {MAIL__OBJECT__BODY_SETTINGS, NULL, NULL, "", "settings: instance is missing"},
+    {MAIL__OBJECT__BODY_SETTINGS, "main", "x", "", "settings has no name: there is one in each instance"},
+    {MAIL__OBJECT__BODY_SETTINGS, "main", NULL, "queue-lifetime=8h;delay-warning=8h",
+     "settings of main: delay-warning '8h': must be less than queue-lifetime, which is 8h"},
+    {MAIL__OBJECT__BODY_SETTINGS, "main", NULL, "delay-warning=6d",
+     "settings of main: delay-warning '6d': must be less than queue-lifetime, which is 5d"},
+    {MAIL__OBJECT__BODY_FILTER, "main", NULL, "spam-flag=4.5;deny=4.75", NULL},
+    {MAIL__OBJECT__BODY_FILTER, "main", NULL, "spam-flag=15",
+     "filter of main: spam-flag '15': must be less than deny, which is 15"},
+    {MAIL__OBJECT__BODY_FILTER, "main", NULL, "deny=5.5",
+     "filter of main: spam-flag '6': must be less than deny, which is 5.5"},
+    {MAIL__OBJECT__BODY_TLS, "main", NULL, "follow-certificate=/etc/c.pem;follow-key=/etc/k.pem", NULL},
+    {MAIL__OBJECT__BODY_TLS, "main", NULL, "", NULL},
+    {MAIL__OBJECT__BODY_TLS, "main", NULL, "follow-certificate=/etc/c.pem",
+     "tls of main: follow-key is missing: certificate and key are set together"},
+    {MAIL__OBJECT__BODY_TLS, "main", NULL, "follow-key=/etc/k.pem",
+     "tls of main: follow-certificate is missing: certificate and key are set together"},
 };
 
 static void right_and_wrong(void **state)

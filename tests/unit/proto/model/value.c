@@ -19,6 +19,9 @@ enum {
     DOMAIN = MAIL__OBJECT__BODY_DOMAIN,
     ADMIN = MAIL__OBJECT__BODY_ADMIN,
     INSTANCE = MAIL__OBJECT__BODY_INSTANCE,
+    SETTINGS = MAIL__OBJECT__BODY_SETTINGS,
+    FILTER = MAIL__OBJECT__BODY_FILTER,
+    TLS = MAIL__OBJECT__BODY_TLS,
 };
 
 static const FieldMeta *field_of(const Object *object, const char *name)
@@ -104,6 +107,54 @@ static const struct {
      "description 'a<U+000A>b': '<U+000A>' is not allowed: nothing that cannot be seen"},
     {INSTANCE, "node", "MX1", "mx1", NULL},
     {INSTANCE, "node", "none", NULL, NULL},
+
+    {FILTER, "spam-flag", "5", "5", NULL},
+    {FILTER, "spam-flag", "6.5", "6.5", NULL},
+    {FILTER, "spam-flag", "6.50", "6.5", NULL},
+    {FILTER, "spam-flag", "6.25", "6.25", NULL},
+    {FILTER, "spam-flag", "6.05", "6.05", NULL},
+    {FILTER, "spam-flag", "0.01", "0.01", NULL},
+    {FILTER, "spam-flag", "999", "999", NULL},
+    {FILTER, "spam-flag", "6", NULL, NULL}, /* the default */
+    {FILTER, "spam-flag", "6.0", NULL, NULL},
+    {FILTER, "spam-flag", "", NULL, NULL},
+    {FILTER, "spam-flag", "6,5", NULL, "spam-flag '6,5': write 6.5"},
+    {FILTER, "spam-flag", "6 ", NULL, "spam-flag '6 ': write 6"},
+    {FILTER, "spam-flag", " 6.5", NULL, "spam-flag ' 6.5': write 6.5"},
+    {FILTER, "spam-flag", "6.", NULL, "spam-flag '6.': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", ".5", NULL, "spam-flag '.5': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "6.125", NULL, "spam-flag '6.125': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "6.5.1", NULL, "spam-flag '6.5.1': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "1e3", NULL, "spam-flag '1e3': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "nan", NULL, "spam-flag 'nan': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "inf", NULL, "spam-flag 'inf': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "-1", NULL, "spam-flag '-1': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "+6", NULL, "spam-flag '+6': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "0x6", NULL, "spam-flag '0x6': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "٦", NULL, "spam-flag '٦': write a score: 6, 6.5"},
+    {FILTER, "spam-flag", "0", NULL, "spam-flag '0': at least 0.01"},
+    {FILTER, "spam-flag", "999.01", NULL, "spam-flag '999.01': at most 999"},
+    {FILTER, "spam-flag", "42949679", NULL, "spam-flag '42949679': at most 999"}, /* no 32 bits as hundredths */
+    {FILTER, "spam-flag", "184467440737095517", NULL, "spam-flag '184467440737095517': at most 999"},
+    {FILTER, "spam-flag", "99999999999999999999999", NULL, "spam-flag '99999999999999999999999': at most 999"},
+    {FILTER, "scanner-away", "pass", "pass", NULL},
+
+    {SETTINGS, "junk-folder", "Spam/Older", "Spam/Older", NULL},
+    {SETTINGS, "junk-folder", "Junk", NULL, NULL}, /* the default of a text has one spelling, too */
+    {SETTINGS, "junk-folder", "", NULL, NULL},
+    {SETTINGS, "junk-folder", "Inbox", NULL, "junk-folder 'Inbox': INBOX is there already, and is another"},
+    {SETTINGS, "junk-folder", "a/", NULL, "junk-folder 'a/': nothing as a level of a folder"},
+    {SETTINGS, "message-size", "1000K", "1M", NULL},
+    {SETTINGS, "message-size", "500K", NULL, "message-size '500K': at least 1M"},
+    {SETTINGS, "message-size", "3G", NULL, "message-size '3G': at most 2G"},
+    {SETTINGS, "delay-warning", "4h", "4h", NULL},
+    {SETTINGS, "delay-warning", "off", NULL, NULL},
+    {SETTINGS, "delay-warning", "5m", NULL, "delay-warning '5m': at least 1h, or off"},
+
+    {TLS, "follow-key", "/etc/ssl/key.pem", "/etc/ssl/key.pem", NULL},
+    {TLS, "follow-key", "none", NULL, NULL},
+    {TLS, "follow-key", "key.pem", NULL, "follow-key 'key.pem': no absolute path"},
+    {TLS, "follow-key", "/etc/../key", NULL, "follow-key '/etc/../key': '..' between two '/', or at the end"},
 
     {ADDRESS, "to", "alice,group:sales,X@far.example.com", "user:alice,group:sales,x@far.example.com", NULL},
     {ADDRESS, "to", "alice, user:alice , ALICE", "user:alice", NULL},
@@ -225,6 +276,32 @@ static void brought_into_one_form(void **state)
     assert_string_equal(err->what, "to 'group:': names nobody");
 }
 
+/* The default of a text is a constant of protobuf-c's: it is stated, cleared and freed without being touched. */
+static void a_text_with_a_default(void **state)
+{
+    DEFER(object_free) Object *object = object_new(MAIL__OBJECT__BODY_SETTINGS, "main", NULL);
+    const FieldMeta *folder = field_of(object, "junk_folder");
+
+    (void)state;
+    assert_int_equal(value_count(object, folder), 0);
+    assert_string_equal(object->settings->junk_folder, "Junk");
+    value_clear(object, folder);
+    assert_null(value_set(object, folder, "Spam"));
+    assert_null(value_set(object, folder, "Spam/2"));
+    assert_int_equal(value_count(object, folder), 1);
+    assert_null(value_set(object, folder, "Junk"));
+    assert_int_equal(value_count(object, folder), 0);
+
+    object->settings->junk_folder = xstrdup("Junk"); /* as a peer may state it */
+    assert_null(value_normalise(object, folder));
+    assert_int_equal(value_count(object, folder), 0);
+    DEFER(object_free) Object *fresh = object_new(MAIL__OBJECT__BODY_SETTINGS, "main", NULL);
+    assert_true(object_equal(object, fresh));
+    DEFER(object_free) Object *copy = object_clone(object);
+    assert_int_equal(value_count(copy, folder), 0);
+    assert_string_equal(copy->settings->junk_folder, "Junk");
+}
+
 static void numbers_out_of_range(void **state)
 {
     DEFER(object_free) Object *object = object_new(MAIL__OBJECT__BODY_MAILBOX, "main", "alice");
@@ -256,6 +333,11 @@ static void words_and_defaults(void **state)
         {DOMAIN, "catch_all", "none,", "none"},
         {ADDRESS, "to", "", ""},
         {ADMIN, "role", "viewer,operator,admin,", ""},
+        {FILTER, "spam_flag", "", "6"},
+        {FILTER, "infected", "discard,reject,", "discard"},
+        {SETTINGS, "junk_folder", "", "Junk"},
+        {SETTINGS, "login_mode", "performance,security,", "performance"},
+        {TLS, "follow_key", "none,", "none"},
     };
 
     (void)state;
@@ -280,7 +362,7 @@ int main(void)
         cmocka_unit_test(set_and_written_again), cmocka_unit_test(lists),
         cmocka_unit_test(a_long_list),           cmocka_unit_test(limits_of_texts),
         cmocka_unit_test(brought_into_one_form), cmocka_unit_test(numbers_out_of_range),
-        cmocka_unit_test(words_and_defaults),
+        cmocka_unit_test(words_and_defaults),    cmocka_unit_test(a_text_with_a_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
