@@ -22,16 +22,17 @@ typedef enum DaemonId { /* in the order in which they can be started */
 } DaemonId;
 
 typedef struct Daemon {
-    const char *name;        /* "postfix": its files in a generation, its log, its fact */
-    const char *title;       /* "Postfix" */
-    const char *program;     /* the absolute path that /proc/PID/exe must lead to */
-    const char *user;        /* started as; NULL: as root, it gives that up by itself */
-    unsigned needs;          /* bits 1 << DaemonId: must be ready before this one is started */
-    bool reloads;            /* SIGHUP takes a new configuration in; otherwise it is restarted */
+    const char *name;    /* "postfix": its files in a generation, its log, its fact */
+    const char *title;   /* "Postfix" */
+    const char *program; /* the absolute path that /proc/PID/exe must lead to */
+    const char *user;    /* started as; NULL: as root, it gives that up by itself */
+    unsigned needs;      /* bits 1 << DaemonId: must be ready before this one is started */
+    bool reloads;        /* SIGHUP takes a new configuration in; otherwise it is restarted */
     int stop_signal;
-    Msec stop_ms;            /* then SIGKILL */
-    Msec start_ms;           /* without a right answer by then it has failed */
-    const char *const *env;  /* NULL: none */
+    Msec stop_ms;                    /* then SIGKILL */
+    Msec start_ms;                   /* without a right answer by then it has failed */
+    Msec orphan_ms;                  /* so long what outlives it may come to its own end; then SIGTERM, and SIGKILL */
+    const char *const *env;          /* NULL: none */
     const char *const *version_argv; /* prints its version */
 } Daemon;
 
@@ -40,17 +41,27 @@ extern const Daemon daemons[N_DAEMONS];
 bool daemon_wanted(DaemonId id, const NodeState *state);
 void daemon_argv(DaemonId id, const NodeState *state, Argv *out);
 
-/* What it must be given before its first start: slapd's tree.  False: nothing. */
-bool daemon_before(DaemonId id, const NodeState *state, Argv *out, const char **ret_user);
+/* What must be there before it is started, while it does not run: a folder, and a file in it that 'argv' makes.  A load that
+ * was cut off leaves half of the file: a mark beside the run-files says that one is under way.  False: no more. */
+typedef struct DaemonBefore {
+    const char *name; /* of the user domain */
+    const char *user; /* runs argv and owns the folder, 0700 */
+    char *folder, *file;
+    Argv argv;
+} DaemonBefore;
+bool daemon_before(DaemonId id, const NodeState *state, size_t index, DaemonBefore *out);
+void daemon_before_done(DaemonBefore *before);
 
 /* Ports that the node needs for all wanted daemons. */
 void daemons_ports(const NodeState *state, PortList *out);
 
-/* The commands that check the files of one daemon in 'folder' (gen/000124), in order; each must exit with 0 and, where
- * 'quiet', say nothing.  False: no more. */
+/* The commands that check the files of one daemon in 'folder' (gen/000124.check), in order.  Each must exit with 0, and no
+ * line that it says may begin with 'complaint'.  False: no more. */
 typedef struct DaemonCheck {
     Argv argv;
     const char *user; /* NULL: root, where the checker runs no code of the configuration */
-    bool quiet;
+    const char
+        *complaint; /* "postconf: ": a warning that leaves the exit status at 0; NULL: the exit status alone counts */
+    bool any_exit;  /* ... or the complaint alone: 'postmap -q' of a key that is not there exits with 1 */
 } DaemonCheck;
 bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_t index, DaemonCheck *out);
