@@ -1,12 +1,10 @@
 #include "render/state.h"
 
 #include "base/alloc.h"
-#include "model/amount.h"
 #include "model/meta.h"
 #include "model/validate.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,43 +144,7 @@ static const char *loopback_of(const Mail__Instance *instance)
     return "127.0.0.1";
 }
 
-/* ---- rules between fields ---------------------------------------------------------- */
-
-static Error *settings_check(const Mail__Settings *settings)
-{
-    if (settings->delay_warning < settings->queue_lifetime)
-        return NULL;
-    DEFER(xfree) char *warning = amount_text(MAIL__FIELD_TYPE__SPAN, settings->delay_warning);
-    DEFER(xfree) char *lifetime = amount_text(MAIL__FIELD_TYPE__SPAN, settings->queue_lifetime);
-    return error_hint(
-        error_new(ERROR_INVALID, "delay-warning %s: not less than queue-lifetime, which is %s", warning, lifetime),
-        "write delay-warning=off, or less than %s", lifetime);
-}
-
-static Error *filter_check(const Mail__Filter *filter)
-{
-    if (filter->spam_flag < filter->deny)
-        return NULL;
-    return error_new(ERROR_INVALID,
-                     "spam-flag %" PRIu32 ".%02" PRIu32 ": not less than deny, which is %" PRIu32 ".%02" PRIu32,
-                     filter->spam_flag / 100, filter->spam_flag % 100, filter->deny / 100, filter->deny % 100);
-}
-
-static Error *tls_check(const Mail__Tls *tls)
-{
-    if (!tls->follow_certificate == !tls->follow_key)
-        return NULL;
-    return error_hint(error_new(ERROR_INVALID, "%s is missing: a certificate and its key are set together",
-                                tls->follow_key ? "follow-certificate" : "follow-key"),
-                      "set follow-certificate=PATH follow-key=PATH");
-}
-
-static Error *checked(const Object *object, Error *err)
-{
-    ObjectRef ref = object_ref(object);
-
-    return error_in(err, "%s", object_title(&ref).text);
-}
+/* ---- whole ------------------------------------------------------------------------- */
 
 static Error *instance_fill(NodeState *state)
 {
@@ -190,21 +152,11 @@ static Error *instance_fill(NodeState *state)
     if (err)
         return err;
 
-    const Object *settings = find_or_default(state, MAIL__OBJECT__BODY_SETTINGS);
-    const Object *filter = find_or_default(state, MAIL__OBJECT__BODY_FILTER);
-    const Object *tls = find_or_default(state, MAIL__OBJECT__BODY_TLS);
-    state->settings = settings->settings;
-    state->filter = filter->filter;
-    state->tls = tls->tls;
-    err = checked(settings, settings_check(state->settings));
-    if (!err)
-        err = checked(filter, filter_check(state->filter));
-    if (!err)
-        err = checked(tls, tls_check(state->tls));
-    return err;
+    state->settings = find_or_default(state, MAIL__OBJECT__BODY_SETTINGS)->settings;
+    state->filter = find_or_default(state, MAIL__OBJECT__BODY_FILTER)->filter;
+    state->tls = find_or_default(state, MAIL__OBJECT__BODY_TLS)->tls;
+    return NULL;
 }
-
-/* ---- whole ------------------------------------------------------------------------- */
 
 static char *root_copy(const char *root)
 {
