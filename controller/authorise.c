@@ -38,6 +38,7 @@ static const Rule bodies[N_BODIES] = {
     ASKS(TASK_WAIT,    ANYWHERE, VIEWER,   "read"),
     ASKS(WAIT,         ANYWHERE, VIEWER,   "read"),
     ASKS(CHANGE,       ANYWHERE, OPERATOR, "change anything"), /* then by kind, below */
+    ASKS(DIRECTORY,    ANYWHERE, VIEWER,   "read users and groups"), /* then authorise_accounts */
     ASKS(ROLLBACK,     INSIDE,   ADMIN,    "roll an instance back"),
     ASKS(REVERT,       WHOLE,    ADMIN,    "revert a change"),
     ASKS(APPLY_BEGIN,  WHOLE,    ADMIN,    "apply a file"),
@@ -46,14 +47,14 @@ static const Rule bodies[N_BODIES] = {
     ASKS(NODE_TOKEN,   WHOLE,    ADMIN,    "add or replace a node"),
     ASKS(NODE_REVOKE,  WHOLE,    ADMIN,    "revoke a node"),
     ASKS(NODE_RESYNC,  WHOLE,    ADMIN,    "resync a node"),
-    ASKS(TASK_NEW,     WHOLE,    ADMIN,    "start a task on a node"), /* its one verb is node check */
+    ASKS(TASK_NEW,     WHOLE,    ADMIN,    "start a task on a node"), /* its verbs look at a whole node */
     ASKS(TASK_STOP,    WHOLE,    ADMIN,    "stop a task"),
 
     /* What is said by us, on other links, or before anybody is known. */
     NEVER(FAILURE), NEVER(DONE), NEVER(GREETING),
     NEVER(HELLO), NEVER(STANDING), NEVER(DELTA), NEVER(APPLIED), NEVER(REFUSED), NEVER(PREPARE), NEVER(PREPARED),
     NEVER(HOLD), NEVER(TASK_START), NEVER(TASK_CANCEL), NEVER(TASK_ASK), NEVER(TASK_PROGRESS), NEVER(TASK_RESULT),
-    NEVER(TASK_SEEN), NEVER(REPORT), NEVER(PING), NEVER(PONG), NEVER(JOIN), NEVER(JOINED),
+    NEVER(TASK_SEEN), NEVER(REPORT), NEVER(PING), NEVER(PONG), NEVER(ACCOUNTS), NEVER(JOIN), NEVER(JOINED),
     NEVER(OUTCOME), NEVER(LISTED), NEVER(REVISIONS), NEVER(DIFFERENCES), NEVER(STATUS), NEVER(EVENTS), NEVER(TOKEN),
     NEVER(TASKS),
     NEVER(ENGINE_STATE), NEVER(ENGINE_PREPARE), NEVER(ENGINE_SWITCH), NEVER(ENGINE_ABORT), NEVER(ENGINE_REFRESH),
@@ -72,6 +73,9 @@ static const Rule edits[N_OBJECT_KINDS][N_VERBS] = {
     KIND(ADMIN,       CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN)),
     KIND(DOMAIN,      CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
     KIND(POLICY,      CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
+    KIND(SETTINGS,    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
+    KIND(FILTER,      CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
+    KIND(TLS,         CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
     KIND(ADDRESS,     CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR)),
     KIND(MAILBOX,     CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR)),
 };
@@ -124,8 +128,10 @@ const char *role_name(Mail__Role role)
 
 /* ---- deciding ---- */
 
-static bool is_theirs(const Asker *asker, const char *instance)
+bool asker_has(const Asker *asker, const char *instance)
 {
+    if (asker->n_instances == 0)
+        return true;
     for (size_t i = 0; i < asker->n_instances; i++)
         if (strcmp(asker->instances[i], instance) == 0)
             return true;
@@ -152,7 +158,7 @@ static bool allowed(const Asker *asker, const Rule *rule, const char *instance)
         return false;
     if (asker->n_instances == 0 || rule->where == ANYWHERE)
         return true;
-    return rule->where == INSIDE && (!instance || is_theirs(asker, instance));
+    return rule->where == INSIDE && (!instance || asker_has(asker, instance));
 }
 
 Error *authorise_body(const Asker *asker, BodyCase body, const char *instance)
@@ -177,6 +183,19 @@ Error *authorise_edit(const Asker *asker, Kind kind, Mail__Verb verb, const char
         return NULL;
     DEFER(xfree) char *deed = known ? xasprintf("%s kind '%s'", verbs[verb], info->name) : xstrdup("do this");
     return denied(asker, rule, deed, rule->where == INSIDE ? instance : NULL);
+}
+
+Error *authorise_accounts(const Asker *asker, const char *user_domain, bool theirs)
+{
+    static const Rule rule = {.listed = true, .where = INSIDE, .least = MAIL__ROLE__OPERATOR};
+    static const char deed[] = "change users and groups";
+
+    if (!allowed(asker, &rule, NULL))
+        return denied(asker, &rule, deed, NULL);
+    if (!user_domain || theirs)
+        return NULL;
+    return error_new(ERROR_DENIED, "%s may not %s of %s: its role is limited to instances that do not use it",
+                     asker->who, deed, user_domain);
 }
 
 bool authorise_knows_body(BodyCase body)

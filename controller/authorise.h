@@ -30,5 +30,11 @@ CHECKED Error *authorise_body(const Asker *asker, BodyCase body, const char *ins
  * not known yet, the role alone is asked. */
 CHECKED Error *authorise_edit(const Asker *asker, Kind kind, Mail__Verb verb, const char *instance);
 
+/* May it change users and groups?  user_domain NULL: not known yet, the role alone is asked.  A user domain counts as one of
+ * each instance that uses it; theirs: one of those is the asker's. */
+CHECKED Error *authorise_accounts(const Asker *asker, const char *user_domain, bool theirs);
+
+bool asker_has(const Asker *asker, const char *instance); /* limited to some: to this one, too; not limited: true */
+
 bool authorise_knows_body(BodyCase body); /* has a row, also one that says never */
 bool authorise_knows_kind(Kind kind);

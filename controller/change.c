@@ -4,13 +4,14 @@
 
 #include "base/alloc.h"
 #include "model/edit.h"
+#include "model/meta.h"
 
 /* ---- one object ---- */
 
-/* Users and instances have a mailbox and a policy whether anybody stated something of it or not. */
+/* A user has a mailbox, and an instance one of each single kind, whether anybody stated something of it or not. */
 static bool is_always_there(Kind kind)
 {
-    return kind == MAIL__OBJECT__BODY_MAILBOX || kind == MAIL__OBJECT__BODY_POLICY;
+    return kind == MAIL__OBJECT__BODY_MAILBOX || kind_info(kind)->meta->single;
 }
 
 static bool says_nothing(const Object *object)

@@ -105,7 +105,7 @@ static void choices_done(Choices *choices)
     choices->n = 0;
 }
 
-/* Of an instance itself its name, of what lies in one that one. */
+/* Of what lies in an instance that one, of anything else its name. */
 static Error *choose(void *context, const ObjectRef *ref, const void *bytes, size_t size)
 {
     Choices *choices = context;
@@ -113,18 +113,23 @@ static Error *choose(void *context, const ObjectRef *ref, const void *bytes, siz
     (void)bytes;
     (void)size;
     if (choices->n < CHOICES_MAX)
-        choices->names[choices->n++] = xstrdup(ref->kind == MAIL__OBJECT__BODY_INSTANCE ? ref->name : ref->instance);
+        choices->names[choices->n++] = xstrdup(*ref->instance ? ref->instance : ref->name);
     return NULL;
 }
 
-static Error *which_one(const Choices *choices)
+static Error *which_one(const Choices *choices, const char *what, const char *flag)
 {
     DEFER(buf_done) Buf hint = {0};
-    Error *err = error_new(ERROR_INVALID, "instance: which one?");
+    Error *err = error_new(ERROR_INVALID, "%s: which one?", what);
 
     for (size_t i = 0; i < choices->n; i++)
-        buf_printf(&hint, "%s-i %s", i ? ", " : "", choices->names[i]);
+        buf_printf(&hint, "%s%s %s", i ? ", " : "", flag, choices->names[i]);
     return error_hint(err, "%s%s", buf_text(&hint), choices->n == CHOICES_MAX ? ", ..." : "");
+}
+
+static Error *which_instance(const Choices *choices)
+{
+    return which_one(choices, "instance", "-i");
 }
 
 /* The only one there is. */
@@ -137,7 +142,7 @@ static Error *only_instance(Store *store, char **ret_instance)
     if (err)
         return err;
     if (all.n > 1)
-        return which_one(&all);
+        return which_instance(&all);
     if (all.n == 0)
         return error_hint(error_new(ERROR_NOT_FOUND, "there is no instance yet"), "mailctl instance add NAME ...");
     *ret_instance = xstrdup(all.names[0]);
@@ -153,7 +158,7 @@ static Error *instance_holding(Store *store, Kind kind, const char *name, char *
     if (err || found.n == 0)
         return err;
     if (found.n > 1)
-        return which_one(&found);
+        return which_instance(&found);
     *ret_instance = xstrdup(found.names[0]);
     return NULL;
 }
@@ -237,5 +242,71 @@ Error *named_resolve(Store *store, const Mail__Ref *ref, Named *ret_named)
         return err;
     *ret_named = named;
     named = (Named){.kind = MAIL__OBJECT__BODY__NOT_SET};
+    return NULL;
+}
+
+/* ---- which user domain ---- */
+
+static Error *domain_of_instance(Store *store, const char *instance, char **ret_name)
+{
+    DEFER(object_free) Object *object = NULL;
+    Error *err = store_get(store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", instance}, 0, &object);
+
+    if (!err && object && object->instance->user_domain)
+        *ret_name = xstrdup(object->instance->user_domain);
+    return err;
+}
+
+/* Neither it nor an instance is named. */
+static Error *only_user_domain(Store *store, char **ret_name)
+{
+    DEFER(choices_done) Choices instances = {.n = 0};
+    DEFER(choices_done) Choices domains = {.n = 0};
+    Error *err = store_each(store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE, .limit = CHOICES_MAX}, choose,
+                            &instances);
+
+    if (!err && instances.n == 1)
+        return domain_of_instance(store, instances.names[0], ret_name);
+    if (!err)
+        err = store_each(store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_USER_DOMAIN, .limit = CHOICES_MAX}, choose,
+                         &domains);
+    if (err)
+        return err;
+    if (domains.n > 1)
+        return which_one(&domains, "user domain", "-u");
+    if (domains.n == 0)
+        return error_hint(error_new(ERROR_NOT_FOUND, "there is no user domain yet"),
+                          "mailctl user-domain add NAME kind=internal node=NODE");
+    *ret_name = xstrdup(domains.names[0]);
+    return NULL;
+}
+
+static Error *user_domain_find(Store *store, const char *given, const char *instance, char **ret_name)
+{
+    DEFER(xfree) char *name = NULL;
+
+    if (given && *given)
+        return error_in(name_normalise(MAIL__OBJECT__BODY_USER_DOMAIN, given, ret_name), "user domain");
+    if (!instance || !*instance)
+        return only_user_domain(store, ret_name);
+    Error *err = instance_given(store, instance, &name);
+    return err ? err : domain_of_instance(store, name, ret_name);
+}
+
+Error *named_user_domain(Store *store, const char *user_domain, const char *instance, Object **ret_object)
+{
+    DEFER(xfree) char *name = NULL;
+    DEFER(object_free) Object *object = NULL;
+    Error *err = user_domain_find(store, user_domain, instance, &name);
+    ObjectRef ref = {MAIL__OBJECT__BODY_USER_DOMAIN, "", name ? name : ""};
+
+    if (!err)
+        err = store_get(store, &ref, 0, &object);
+    if (!err && !object)
+        err = named_missing(store, &ref);
+    if (err)
+        return err;
+    *ret_object = object;
+    object = NULL;
     return NULL;
 }

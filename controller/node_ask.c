@@ -101,7 +101,7 @@ void ask_answered(Nodes *nodes, Node *node, const Envelope *envelope)
         return;
     }
     Error *why = error_of(envelope->failure);
-    bool checker = why->code == ERROR_REFUSED || why->code == ERROR_INVALID;
+    bool checker = why->code == ERROR_REFUSED || why->code == ERROR_INVALID || why->code == ERROR_CONFLICT;
     if (checker)
         question->why = why;
     else

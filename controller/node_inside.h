@@ -93,6 +93,7 @@ typedef struct Share {
 } Share;
 
 typedef struct Question Question;
+typedef struct Relay Relay;
 
 struct Nodes {
     Store *store;
@@ -113,6 +114,10 @@ struct Nodes {
     Question *questions;
     size_t n_questions, n_open, room_questions; /* n_open of n_questions places are in use */
     uint64_t asked;
+
+    Relay *relays;
+    size_t n_relays;
+    uint64_t relayed;
 
     Refusal *refusals;
     size_t n_refusals;
@@ -148,6 +153,11 @@ void share_done(Share *share);
 /* node_delta.c */
 void delta_send(Nodes *nodes, Node *node, Msec now); /* what is missing, if nothing is on its way and now is the time */
 CHECKED Error *delta_digest(Nodes *nodes, Node *node, Digest *ret_digest); /* of today */
+
+/* node_relay.c */
+bool relay_heard(Nodes *nodes, const Node *node, Envelope **envelope); /* true: it answers one, and is taken over */
+void relay_ended(Nodes *nodes, const Node *node);                      /* the node is away: nobody answers */
+void relay_done(Nodes *nodes);
 
 /* node_ask.c */
 void ask_answered(Nodes *nodes, Node *node, const Envelope *envelope);

@@ -62,6 +62,7 @@ bool session_online(const Node *node)
 static void went_away(Nodes *nodes, Node *node)
 {
     ask_ended(nodes, node);
+    relay_ended(nodes, node);
     tasks_node_offline(nodes->tasks, node->name);
     nodes->moves++;
 }
@@ -299,6 +300,18 @@ static void pong(Nodes *nodes, Node *node, const Envelope *envelope, Msec now)
 
 /* ---- every message ---- */
 
+static void answer(Nodes *nodes, Node *node, Arrival *arrival, Msec now)
+{
+    BodyCase body = arrival->envelope->body_case;
+
+    if (relay_heard(nodes, node, &arrival->envelope))
+        return;
+    if (body == MAIL__ENVELOPE__BODY_PREPARED || body == MAIL__ENVELOPE__BODY_FAILURE)
+        ask_answered(nodes, node, arrival->envelope);
+    if (body == MAIL__ENVELOPE__BODY_FAILURE)
+        tasks_heard(nodes->tasks, node->name, arrival->envelope, now);
+}
+
 static SessionState state_on(const Node *node, const CurveRoute *route)
 {
     if (node->revoked || strcmp(node->key, route->key) != 0)
@@ -349,9 +362,7 @@ void session_take(Nodes *nodes, Arrival *arrival, Msec now)
         words_refused(nodes, node, arrival->envelope->refused);
         break;
     case NODE_ANSWER:
-        ask_answered(nodes, node, arrival->envelope);
-        if (arrival->envelope->body_case == MAIL__ENVELOPE__BODY_FAILURE)
-            tasks_heard(nodes->tasks, node->name, arrival->envelope, now);
+        answer(nodes, node, arrival, now);
         break;
     case NODE_TASK:
         tasks_heard(nodes->tasks, node->name, arrival->envelope, now);

@@ -248,6 +248,37 @@ Error *nodes_status(Nodes *nodes, const char *name, bool facts, Msec now, Mail__
     return NULL;
 }
 
+static void clock_text(uint64_t ms_ago, char *out, size_t size)
+{
+    time_t then = time(NULL) - (time_t)(ms_ago / 1000);
+    struct tm when;
+
+    localtime_r(&then, &when);
+    strftime(out, size, ms_ago < 12 * 3600 * 1000 ? "%H:%M" : "%Y-%m-%d %H:%M", &when);
+}
+
+AwayWords nodes_away(const Nodes *nodes, const char *name, Msec now)
+{
+    const Node *node = node_find(nodes, name);
+    AwayWords words = {"is offline"};
+    char since[32];
+
+    if (!node || !node->key[0])
+        return (AwayWords){"has not joined yet"};
+    if (node->revoked)
+        return (AwayWords){"is revoked"};
+    if (!away(node) && node->state == SESSION_FORKED)
+        return (AwayWords){"is forked"};
+    if (!away(node))
+        return (AwayWords){"takes nothing more for now"};
+    uint64_t ago_ms = seen_ms(node, now);
+    if (ago_ms) {
+        clock_text(ago_ms, since, sizeof since);
+        snprintf(words.text, sizeof words.text, "is offline since %s", since);
+    }
+    return words;
+}
+
 Mail__NodeState nodes_state(const Nodes *nodes, const char *name)
 {
     const Node *node = node_find(nodes, name);

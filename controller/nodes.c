@@ -217,6 +217,7 @@ void nodes_free(Nodes **nodes)
         error_free(&(*nodes)->refusals[i].why);
     free((*nodes)->refusals);
     ask_done(*nodes);
+    relay_done(*nodes);
     share_done(&(*nodes)->share);
     free((*nodes)->list);
     free(*nodes);

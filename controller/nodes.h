@@ -63,12 +63,31 @@ typedef enum Preparation {
     PREPARATION_REFUSED,
     PREPARATION_UNKNOWN
 } Preparation;
-/* PENDING until the answer, the node's end, or 10 s.  REFUSED: *ret_why is the caller's.  Any other than PENDING forgets the
+/* PENDING until the answer, the node's end, or 10 s.  REFUSED: *ret_why is the caller's; its code is REFUSED or INVALID (a
+ * checker's no) or CONFLICT (something that the configuration needs is held by somebody else).  Any other than PENDING forgets the
  * ticket. */
 Preparation nodes_prepared(Nodes *nodes, uint64_t ticket, Msec now, Error **ret_why);
 
 /* Nobody waits for this answer any more. */
 void nodes_forget(Nodes *nodes, uint64_t ticket);
+
+/* ---- verbs of a directory, handed on to the node that holds it ---- */
+
+/* Says it to the node; false: not online, its queue is full, or too many wait already. */
+bool nodes_relay(Nodes *nodes, const char *node, Envelope *envelope, uint64_t *ret_ticket);
+typedef enum RelayState {
+    RELAY_PENDING,
+    RELAY_PART, /* *ret_part is the caller's: accounts, done or a failure, in order; the last one ends it */
+    RELAY_GONE, /* the node went away, or said what cannot be an answer: what it did is not known */
+} RelayState;
+RelayState nodes_relayed(Nodes *nodes, uint64_t ticket, Envelope **ret_part);
+void nodes_relay_forget(Nodes *nodes, uint64_t ticket); /* every ticket, at its end */
+
+/* Why a node that is not online cannot be asked: "is offline since 10:41", "has not joined yet". */
+typedef struct AwayWords {
+    char text[64];
+} AwayWords;
+AwayWords nodes_away(const Nodes *nodes, const char *node, Msec now);
 
 /* ---- refused after the commit ---- */
 

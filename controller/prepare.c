@@ -214,7 +214,7 @@ Error *prepare_compare(const Preparing *preparing, Store *store, const Work *wor
 
 /* ---- answers ---- */
 
-/* A checker's no is final; a node that is too old, or has no checker, says nothing about the configuration. */
+/* A checker's no is final, and so is what somebody else holds (SPEC F-003: a port); a node that is too old, or has no checker, says nothing about the configuration. */
 static Error *answer_take(Question *question, Preparation answer, Error *why)
 {
     if (answer == PREPARATION_PENDING)
@@ -224,6 +224,8 @@ static Error *answer_take(Question *question, Preparation answer, Error *why)
         question->trouble = xstrdup("it gave no answer");
     if (answer != PREPARATION_REFUSED)
         return NULL;
+    if (why && why->code == ERROR_CONFLICT)
+        return error_in(why, "%s", question->node);
     if (why && why->code != ERROR_REFUSED && why->code != ERROR_INVALID) {
         question->trouble = xstrdup(why->what);
         error_free(&why);

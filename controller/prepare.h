@@ -21,8 +21,8 @@ CHECKED Error *prepare_ask(Store *store, Nodes *nodes, const Work *work, Msec no
 /* The change has been worked out again: is what was asked what the nodes would have now? */
 CHECKED Error *prepare_compare(const Preparing *preparing, Store *store, const Work *work, bool *ret_same);
 
-/* Takes in answers.  True: all are there, or will not come.  REFUSED in *ret_err (the caller's): the first checker that said
- * no, with its words. */
+/* Takes in answers.  True: all are there, or will not come.  In *ret_err (the caller's) the first no, with the
+ * node's words: REFUSED by a checker, CONFLICT where something is held by somebody else. */
 bool prepare_settled(Preparing *preparing, Nodes *nodes, Msec now, Error **ret_err);
 
 /* Nodes that were not asked, or did not answer, as a warning each. */

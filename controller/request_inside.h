@@ -129,6 +129,11 @@ RequestHandler request_list, request_history, request_diff, request_status, requ
 
 RequestHandler request_node_revoke, request_node_resync, request_task_stop;
 
+/* ---- request_directory.c: users and groups ---- */
+
+RequestHandler request_directory;
+bool directory_ask_is(const Ask *ask);
+
 /* ---- request_refusals.c: what nodes refused after the commit ---- */
 
 void refusals_run(Requests *requests, Msec now);    /* before the batch */

@@ -34,6 +34,7 @@ typedef enum RequestVerb {
     REQUEST_TASK_WAIT,
     REQUEST_TASK_STOP,
     REQUEST_TASKS,
+    REQUEST_DIRECTORY,
     N_REQUEST_VERBS
 } RequestVerb;
 

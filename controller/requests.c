@@ -37,6 +37,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_TASK_WAIT] = request_task_wait,
     [REQUEST_TASK_STOP] = request_task_stop,
     [REQUEST_TASKS] = request_tasks,
+    [REQUEST_DIRECTORY] = request_directory,
 };
 
 /* ---- begin and end ---- */
@@ -273,8 +274,8 @@ static void rights_look(Requests *requests)
         if (!err)
             continue;
         for (Ask *ask = talk->asks; ask; ask = ask->next)
-            if (!change_ask_is(
-                    ask)) /* he might when he asked, it may be stored already, and "denied" would be no true word */
+            /* He might when he asked, it may be done already, and "denied" would be no true word. */
+            if (!change_ask_is(ask) && !directory_ask_is(ask))
                 ask_fail(ask, error_copy(err));
         error_free(&err);
     }

@@ -5,6 +5,7 @@
 /* Verbs as they are stored and shown: they say all there is to say, so that a task can be sent again from its row. */
 #define TASK_CHECK "node check"
 #define TASK_REPAIR "node check --repair"
+#define TASK_DOCTOR "doctor"
 
 enum { TASK_RETRY_MS = 5000 /* the node could not begin it, or the store could not keep it */ };
 

@@ -131,6 +131,10 @@ static void id_make(char id[TASK_ID_LEN + 1])
 
 static Error *verb_of(const Mail__TaskNew *wish, const char **ret_verb)
 {
+    if (wish->verb_case == MAIL__TASK_NEW__VERB_NODE_DOCTOR) {
+        *ret_verb = TASK_DOCTOR;
+        return NULL;
+    }
     if (wish->verb_case != MAIL__TASK_NEW__VERB_NODE_CHECK)
         return error_new(ERROR_INVALID, "no such task");
     *ret_verb = wish->node_check->repair ? TASK_REPAIR : TASK_CHECK;

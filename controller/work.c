@@ -95,6 +95,7 @@ void work_done(Work *work)
     names_done(&work->nodes);
     names_done(&work->new_domains);
     names_done(&work->user_domains);
+    names_done(&work->instances);
     *work = (Work){0};
 }
 
@@ -162,6 +163,8 @@ static void note(Work *work, const Object *before, const Object *after)
     nodes_of(work, after);
     if (ref.kind == MAIL__OBJECT__BODY_USER_DOMAIN)
         names_add(&work->user_domains, ref.name);
+    if (kind_info(ref.kind)->meta->in_instance)
+        names_add(&work->instances, ref.instance);
 }
 
 /* Is the older self needed, beyond what the store itself compares? */
@@ -344,7 +347,7 @@ static void late_add(Work *work, const ObjectRef *ref, const char *place, const 
 static bool waits(const Work *work, Kind kind)
 {
     return work->rules.deferred && kind != MAIL__OBJECT__BODY_ADDRESS && kind != MAIL__OBJECT__BODY_MAILBOX &&
-           kind != MAIL__OBJECT__BODY_POLICY;
+           !kind_info(kind)->meta->single;
 }
 
 static Error *put_check(Work *work, const Object *object)
@@ -512,6 +515,21 @@ static Error *uses_domain(void *context, const Object *instance)
     return NULL;
 }
 
+/* Nodes that run an instance of which something inside was altered. */
+static Error *instances_nodes(Work *work)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < work->instances.n; i++) {
+        DEFER(object_free) Object *instance = NULL;
+        ObjectRef ref = {MAIL__OBJECT__BODY_INSTANCE, "", work->instances.names[i]};
+        err = store_get(work->store, &ref, 0, &instance);
+        if (!err)
+            nodes_of(work, instance);
+    }
+    return err;
+}
+
 static const Object *kept_object(const Kept *kept)
 {
     return kept->after ? kept->after : kept->before;
@@ -586,6 +604,8 @@ Error *work_finish(Work *work)
         err = take_over_check(work);
     if (!err && work->user_domains.n)
         err = store.each(store.self, MAIL__OBJECT__BODY_INSTANCE, NULL, NULL, uses_domain, work);
+    if (!err)
+        err = instances_nodes(work);
     if (!err)
         kept_settle(work);
     return err;

@@ -51,8 +51,8 @@ typedef struct Work {
 
     /* on the way */
     size_t kept_room, kept_size;
-    Names new_domains; /* "main example.org" */
-    Names user_domains;
+    Names new_domains;             /* "main example.org" */
+    Names user_domains, instances; /* altered; of which something of class config inside was */
     Memo *memo;
     Late *late;
     const Late *asking; /* whose rules are being asked */

@@ -215,8 +215,10 @@ Error *curve_send(CurveServer *server, const CurveRoute *route, Envelope *envelo
     (void)socket_ready(server->socket, ZMQ_POLLOUT);
     if (zmq_send(server->socket, route->id, route->id_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
         zmq_send(server->socket, server->packed.data, server->packed.size, ZMQ_DONTWAIT) < 0)
-        return send_failed();
-    return NULL;
+        err = send_failed();
+    if (envelope->body_case == MAIL__ENVELOPE__BODY_DIRECTORY) /* it may hold a password */
+        explicit_bzero(server->packed.data, server->packed.size);
+    return err;
 }
 
 void curve_server_wait(CurveServer *server, Waiter *wake)

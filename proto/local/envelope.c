@@ -95,10 +95,21 @@ static void holder_free(Holder **holder)
     *holder = NULL;
 }
 
+/* Passwords of users are the only secrets that envelopes carry in the clear. */
+static void secrets_wipe(const Envelope *envelope)
+{
+    const Mail__DirectoryWrite *write =
+        envelope->body_case == MAIL__ENVELOPE__BODY_DIRECTORY ? envelope->directory->write : NULL;
+
+    if (write && write->password.len)
+        explicit_bzero(write->password.data, write->password.len);
+}
+
 void envelope_free(Envelope **envelope)
 {
     if (!*envelope)
         return;
+    secrets_wipe(*envelope);
     Holder *holder = (Holder *)((char *)*envelope - offsetof(Holder, envelope));
     holder_free(&holder);
     *envelope = NULL;

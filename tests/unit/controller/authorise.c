@@ -39,7 +39,8 @@ static const struct {
     {MAIL__ENVELOPE__BODY_APPLY_BEGIN, NULL, "a"},    {MAIL__ENVELOPE__BODY_APPLY_PART, NULL, "a"},
     {MAIL__ENVELOPE__BODY_APPLY_END, NULL, "a"},      {MAIL__ENVELOPE__BODY_NODE_TOKEN, NULL, "a"},
     {MAIL__ENVELOPE__BODY_NODE_REVOKE, NULL, "a"},    {MAIL__ENVELOPE__BODY_NODE_RESYNC, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "a"},       {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_DIRECTORY, NULL, "voalm"},  {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
 };
 enum { N_ROWS = sizeof bodies / sizeof *bodies };
 
@@ -55,6 +56,9 @@ static const struct {
     {MAIL__OBJECT__BODY_ADMIN, {{"a", "a", "a"}, {"a", "a", "a"}}},
     {MAIL__OBJECT__BODY_DOMAIN, {{"am", "am", "am"}, {"a", "a", "a"}}},
     {MAIL__OBJECT__BODY_POLICY, {{"am", "am", "am"}, {"a", "a", "a"}}},
+    {MAIL__OBJECT__BODY_SETTINGS, {{"am", "am", "am"}, {"a", "a", "a"}}},
+    {MAIL__OBJECT__BODY_FILTER, {{"am", "am", "am"}, {"a", "a", "a"}}},
+    {MAIL__OBJECT__BODY_TLS, {{"am", "am", "am"}, {"a", "a", "a"}}},
     {MAIL__OBJECT__BODY_ADDRESS, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
 };
@@ -140,6 +144,36 @@ static void F_171_kinds_by_role(void **state)
                           kind_rows[i].may[second][verb], who, kind_info(kind_rows[i].kind)->name);
 }
 
+/* Users and groups: the role, and whose instances use the user domain. */
+static void F_171_accounts_by_role(void **state)
+{
+    static const struct {
+        const char *user_domain;
+        bool theirs;
+        const char *may, *words;
+    } rows[] = {
+        {NULL, false, "oalm", "v may not change users and groups: its role is viewer, operator is needed"},
+        {"staff", true, "oalm", "v may not change users and groups: its role is viewer, operator is needed"},
+        {"other", false, "oa", "v may not change users and groups: its role is viewer, operator is needed"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t who = 0; who < N_ASKERS; who++) {
+            bool theirs = rows[i].theirs || !askers[who].n_instances;
+            check(authorise_accounts(&askers[who], rows[i].user_domain, theirs), rows[i].may, who, "accounts");
+        }
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        DEFER(error_free) Error *err = authorise_accounts(&askers[0], rows[i].user_domain, true);
+        assert_string_equal(err->what, rows[i].words);
+    }
+    DEFER(error_free) Error *err = authorise_accounts(&askers[3], "other", false);
+    assert_string_equal(err->what,
+                        "l may not change users and groups of other: its role is limited to instances that do "
+                        "not use it");
+    assert_true(asker_has(&askers[3], "main") && !asker_has(&askers[3], "second") && asker_has(&askers[0], "second"));
+}
+
 static void what_does_not_exist_is_denied(void **state)
 {
     (void)state;
@@ -176,9 +210,10 @@ static void words_say_what_is_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_body_has_a_row),          cmocka_unit_test(every_kind_has_a_row),
-        cmocka_unit_test(F_171_bodies_by_role),          cmocka_unit_test(F_171_kinds_by_role),
-        cmocka_unit_test(what_does_not_exist_is_denied), cmocka_unit_test(words_say_what_is_missing),
+        cmocka_unit_test(every_body_has_a_row),      cmocka_unit_test(every_kind_has_a_row),
+        cmocka_unit_test(F_171_bodies_by_role),      cmocka_unit_test(F_171_kinds_by_role),
+        cmocka_unit_test(F_171_accounts_by_role),    cmocka_unit_test(what_does_not_exist_is_denied),
+        cmocka_unit_test(words_say_what_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -263,6 +263,17 @@ static void who_cannot_be_asked_is_a_warning(void **state)
     }
 }
 
+/* SPEC F-003: what somebody else holds ends the change, in the node's own words. */
+static void F_003_what_is_held_is_a_conflict(void **state)
+{
+    (void)state;
+    fakes[0] = (Fake){.name = "mx1", .online = true, .answer = PREPARATION_REFUSED, .code = ERROR_CONFLICT};
+    Job *job = add("set instance - main hostname=b.example.org");
+    assert_false(batch_run(batch, 0));
+    failed(job, ERROR_CONFLICT, "mx1: postconf: fatal: missing '='");
+    assert_int_equal(store_revision(store), 3);
+}
+
 /* What was prepared is no longer what would be: asked again. */
 static void a_state_that_moved_is_asked_again(void **state)
 {
@@ -336,6 +347,7 @@ int main(void)
         TEST(F_167_one_no_and_nothing_is_stored),
         TEST(what_nobody_waits_for_is_forgotten),
         TEST(who_cannot_be_asked_is_a_warning),
+        TEST(F_003_what_is_held_is_a_conflict),
         TEST(a_state_that_moved_is_asked_again),
         TEST(what_takes_back_asks_nobody),
         TEST(who_hung_up_is_served_all_the_same),

@@ -138,6 +138,39 @@ static void mailbox_and_policy_are_always_there(void **state)
     state_is(POLICY, "");
 }
 
+/* Settings, filter and tls, too; being configuration they concern the node of their instance. */
+static void single_kinds_come_and_go(void **state)
+{
+    static const struct {
+        Kind kind;
+        const char *set, *field, *value, *clear;
+    } rows[] = {
+        {MAIL__OBJECT__BODY_SETTINGS, "set settings main - message-size=50M junk-folder=Spam", "junk_folder", "Spam",
+         "set settings main - message-size=100M junk-folder="},
+        {MAIL__OBJECT__BODY_FILTER, "set filter main - spam-flag=5.5", "spam_flag", "5.5",
+         "set filter main - spam-flag="},
+        {MAIL__OBJECT__BODY_TLS, "set tls main - follow-key=/etc/k follow-certificate=/etc/c", "follow_key", "/etc/k",
+         "set tls main - follow-key=none follow-certificate="},
+    };
+
+    (void)state;
+    site();
+    second_instance();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ok(say(rows[i].set));
+        field_is(rows[i].kind, "main", "", rows[i].field, rows[i].value);
+        assert_int_equal(asked.n, 1);
+        assert_string_equal(asked.names[0], "mx1");
+        ok(say(rows[i].clear));
+        state_is(rows[i].kind, "");
+        assert_int_equal(asked.n, 1);
+        ok(say(rows[i].clear));
+        assert_int_equal(revision, 0);
+    }
+    fails(say("set settings main - delay-warning=6d"), ERROR_INVALID, "delay-warning '6d'|queue-lifetime, which is 5d");
+    fails(say("set tls main - follow-key=/etc/k"), ERROR_INVALID, "follow-certificate is missing");
+}
+
 static void F_022_addresses_sleep_without_their_domain(void **state)
 {
     (void)state;
@@ -223,7 +256,9 @@ static void which_nodes_are_concerned(void **state)
     } cases[] = {
         {"set domain - example.org description=x", ""},
         {"add address - a@example.org to=alice", ""},
+        {"set policy main - default-quota=1G", ""},
         {"set node - mx2 description=x", "mx2"},
+        {"set settings second - junk=no; set filter main - antivirus=no", "mx1 mx2"},
         {"set instance - main hostname=b.example.org", "mx1"},
         {"set user-domain - staff listen=127.0.0.1", "mx1 mx2"},
         {"set instance - second node=", "mx2"},
@@ -287,6 +322,7 @@ int main(void)
         TEST(F_015_the_same_again_changes_nothing),
         TEST(which_instance),
         TEST(mailbox_and_policy_are_always_there),
+        TEST(single_kinds_come_and_go),
         TEST(F_022_addresses_sleep_without_their_domain),
         TEST(domain_removed_and_added_in_one_change_is_no_change),
         TEST(removed_instance_takes_all_along),

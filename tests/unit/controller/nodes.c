@@ -560,7 +560,7 @@ static void configuration_is_asked_about(void **state)
     Mail__Prepared prepared = MAIL__PREPARED__INIT;
     Mail__Failure no = MAIL__FAILURE__INIT;
     Error *why = NULL;
-    uint64_t good, bad, away, late;
+    uint64_t good, bad, away, held, late;
 
     (void)state;
     site();
@@ -569,6 +569,7 @@ static void configuration_is_asked_about(void **state)
     assert_true(nodes_prepare(nodes, "mx1", NULL, 0, now_ms(), &good));
     assert_true(nodes_prepare(nodes, "mx1", NULL, 0, now_ms(), &bad));
     assert_true(nodes_prepare(nodes, "mx1", NULL, 0, now_ms(), &away));
+    assert_true(nodes_prepare(nodes, "mx1", NULL, 0, now_ms(), &held));
     assert_true(nodes_prepare(nodes, "mx1", NULL, 0, now_ms(), &late));
     assert_int_equal(nodes_prepared(nodes, good, now_ms(), &why), PREPARATION_PENDING);
     Envelope *asked = expect(peer, MAIL__ENVELOPE__BODY_PREPARE);
@@ -584,6 +585,11 @@ static void configuration_is_asked_about(void **state)
     no.code = MAIL__ERROR_NUMBER__UNAVAILABLE;
     reply(peer, asked, MAIL__ENVELOPE__BODY_FAILURE, &no);
     envelope_free(&asked);
+    asked = expect(peer, MAIL__ENVELOPE__BODY_PREPARE);
+    no.code = MAIL__ERROR_NUMBER__CONFLICT;
+    no.what = (char *)"port 25 of 127.0.1.1 is in use by exim4, pid 812";
+    reply(peer, asked, MAIL__ENVELOPE__BODY_FAILURE, &no);
+    envelope_free(&asked);
     settle();
     assert_int_equal(nodes_prepared(nodes, good, now_ms(), &why), PREPARATION_GOOD);
     assert_int_equal(nodes_prepared(nodes, good, now_ms(), &why), PREPARATION_UNKNOWN); /* forgotten */
@@ -591,6 +597,8 @@ static void configuration_is_asked_about(void **state)
     assert_null(why);
     assert_int_equal(nodes_prepared(nodes, bad, now_ms(), &why), PREPARATION_REFUSED);
     fails(why, ERROR_REFUSED, "line 12");
+    assert_int_equal(nodes_prepared(nodes, held, now_ms(), &why), PREPARATION_REFUSED);
+    fails(why, ERROR_CONFLICT, "exim4, pid 812");
     assert_int_equal(nodes_prepared(nodes, late, now_ms(), &why), PREPARATION_PENDING);
     assert_int_equal(nodes_prepared(nodes, late, now_ms() + 10000, &why), PREPARATION_UNKNOWN);
 }

@@ -46,6 +46,7 @@ static const struct {
     {MAIL__ENVELOPE__BODY_TASK_WAIT, REQUEST_TASK_WAIT},
     {MAIL__ENVELOPE__BODY_TASK_STOP, REQUEST_TASK_STOP},
     {MAIL__ENVELOPE__BODY_WAIT, REQUEST_WAIT},
+    {MAIL__ENVELOPE__BODY_DIRECTORY, REQUEST_DIRECTORY},
 };
 
 static RequestVerb wanted(BodyCase body, TalkState at)

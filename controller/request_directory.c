@@ -1,0 +1,257 @@
+/* Users and groups: handed on to the node that holds the directory.  They carry passwords: nothing is stored or logged. */
+#include "request_inside.h"
+
+#include "base/alloc.h"
+#include "model/name.h"
+#include "model/shown.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ANSWER_WAIT_MS = 30 * 1000, PART_RETRY_MS = 20 };
+
+typedef struct Relaying {
+    Nodes *nodes;
+    uint64_t ticket; /* 0: not handed on */
+    char *user_domain, *node;
+    bool write;
+    Msec until;
+    Envelope *part; /* that the peer had no room for; NULL: none */
+} Relaying;
+
+static bool relaying_run(Ask *ask, Msec now);
+
+static void relaying_free(Relaying **relaying)
+{
+    if (!*relaying)
+        return;
+    if ((*relaying)->ticket)
+        nodes_relay_forget((*relaying)->nodes, (*relaying)->ticket);
+    envelope_free(&(*relaying)->part);
+    free((*relaying)->user_domain);
+    free((*relaying)->node);
+    free(*relaying);
+    *relaying = NULL;
+}
+
+static void relaying_done(void *data)
+{
+    Relaying *relaying = data;
+
+    relaying_free(&relaying);
+}
+
+static const AskType relaying_type = {.run = relaying_run, .done = relaying_done};
+
+bool directory_ask_is(const Ask *ask)
+{
+    return ask->type == &relaying_type;
+}
+
+/* ---- answers ---- */
+
+/* Not through ask_fail: words of a node about a password's request are not for the log. */
+static bool failure_say(Ask *ask, const Mail__Failure *failure)
+{
+    Error *err = error_of(failure);
+    Mail__Failure mended = failure_of(err);
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+
+    envelope.body_case = MAIL__ENVELOPE__BODY_FAILURE;
+    envelope.failure = &mended;
+    bool sent = ask_say(ask, &envelope, true);
+    error_free(&err);
+    return sent;
+}
+
+/* With the name of the user domain, which mailctl may not know; a change is answered so, too. */
+static bool accounts_say(Ask *ask, const Relaying *relaying, const Mail__Accounts *accounts, bool last)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Mail__Accounts body = MAIL__ACCOUNTS__INIT;
+
+    if (accounts)
+        body = *accounts;
+    body.user_domain = relaying->user_domain;
+    envelope.body_case = MAIL__ENVELOPE__BODY_ACCOUNTS;
+    envelope.accounts = &body;
+    return ask_say(ask, &envelope, last);
+}
+
+static bool part_say(Ask *ask, const Relaying *relaying, const Envelope *part)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Mail__Done done = MAIL__DONE__INIT;
+
+    if (part->body_case == MAIL__ENVELOPE__BODY_FAILURE)
+        return failure_say(ask, part->failure);
+    if (part->body_case == MAIL__ENVELOPE__BODY_ACCOUNTS)
+        return accounts_say(ask, relaying, part->accounts, part->last);
+    if (relaying->write)
+        return accounts_say(ask, relaying, NULL, true);
+    envelope.body_case = MAIL__ENVELOPE__BODY_DONE;
+    envelope.done = &done;
+    return ask_say(ask, &envelope, true);
+}
+
+/* mailctl knows a change whose outcome nobody knows by the first words. */
+static Error *lost(const Relaying *relaying, const char *why)
+{
+    return error_new(ERROR_UNAVAILABLE, "%snode %s, which holds %s, %s", relaying->write ? "outcome unknown: " : "",
+                     relaying->node, relaying->user_domain, why);
+}
+
+static bool give_up(Ask *ask, const Relaying *relaying, const char *why)
+{
+    ask_fail(ask, lost(relaying, why));
+    return true;
+}
+
+static bool relaying_run(Ask *ask, Msec now)
+{
+    Relaying *relaying = ask->data;
+
+    while (ask_has_room(ask)) {
+        RelayState state =
+            relaying->part ? RELAY_PART : nodes_relayed(relaying->nodes, relaying->ticket, &relaying->part);
+        if (state == RELAY_GONE)
+            return give_up(ask, relaying, "went away before it answered");
+        if (state == RELAY_PENDING && now >= relaying->until)
+            return give_up(ask, relaying, "did not answer within 30 s");
+        ask->at = relaying->until;
+        if (state == RELAY_PENDING)
+            return false;
+        if (!part_say(ask, relaying, relaying->part))
+            break;
+        envelope_free(&relaying->part);
+        if (ask->answered)
+            return true;
+    }
+    ask->at = now + PART_RETRY_MS;
+    return false;
+}
+
+/* ---- what is asked ---- */
+
+typedef struct Users {
+    const Asker *asker;
+    const char *user_domain;
+    bool theirs;
+} Users;
+
+static Error *instance_look(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Users *users = context;
+    DEFER(object_free) Object *instance = NULL;
+    Error *err = asker_has(users->asker, ref->name) ? object_unpack(bytes, size, &instance) : NULL;
+
+    if (instance && instance->instance->user_domain && strcmp(instance->instance->user_domain, users->user_domain) == 0)
+        users->theirs = true;
+    return err;
+}
+
+static Error *may_write(const Ask *ask, const char *user_domain)
+{
+    Users users = {.asker = ask->asker, .user_domain = user_domain, .theirs = ask->asker->n_instances == 0};
+    Error *err = NULL;
+
+    if (!users.theirs)
+        err =
+            store_each(ask->of->with.store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, instance_look, &users);
+    return err ? err : authorise_accounts(ask->asker, user_domain, users.theirs);
+}
+
+static Error *form_check(const Ask *ask, const Mail__Directory *wish)
+{
+    if (!wish->read == !wish->write)
+        return error_new(ERROR_INVALID, "users and groups are either read or changed");
+    if (!wish->write)
+        return NULL;
+    if (!wish->write->has_verb || !wish->write->has_kind)
+        return error_new(ERROR_INVALID, "what to do with whom is missing");
+    return authorise_accounts(ask->asker, NULL, false);
+}
+
+/* In its one form: a name that none can have is not asked about. */
+static Error *name_form(const Mail__Directory *wish, char **ret_name)
+{
+    const char *name = wish->write ? wish->write->name : wish->read->name;
+    bool group = wish->write ? wish->write->kind == MAIL__ACCOUNT_KIND__GROUP
+                             : wish->read->has_kind && wish->read->kind == MAIL__ACCOUNT_KIND__GROUP;
+
+    if (!wish->write && (!name || !*name))
+        return NULL;
+    Error *err = text_normalise(MAIL__FIELD_TYPE__ACCOUNT, name ? name : "", ret_name);
+    DEFER(xfree) char *seen = err ? shown(name) : NULL;
+    return error_in(err, "%s '%s'", group ? "group" : "user", seen ? seen : "");
+}
+
+static Error *holder_check(const Object *user_domain)
+{
+    const Mail__UserDomain *body = user_domain->user_domain;
+
+    if (body->kind == MAIL__USER_DOMAIN_KIND__INTERNAL && body->node && *body->node)
+        return NULL;
+    return error_new(ERROR_CONFLICT, "user domain %s is a directory elsewhere: its users and groups are changed there",
+                     user_domain->name);
+}
+
+static Error *hand_on(const Mail__Directory *wish, Relaying *relaying, char *name, Msec now)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Mail__Directory body = *wish;
+    Mail__DirectoryRead read = MAIL__DIRECTORY_READ__INIT;
+    Mail__DirectoryWrite write = MAIL__DIRECTORY_WRITE__INIT;
+
+    if (wish->read) {
+        read = *wish->read;
+        read.name = name;
+        body.read = &read;
+    } else {
+        write = *wish->write;
+        write.name = name;
+        body.write = &write;
+    }
+    body.user_domain = relaying->user_domain;
+    body.instance = NULL;
+    envelope.body_case = MAIL__ENVELOPE__BODY_DIRECTORY;
+    envelope.directory = &body;
+    if (nodes_relay(relaying->nodes, relaying->node, &envelope, &relaying->ticket))
+        return NULL;
+    return error_new(ERROR_UNAVAILABLE, "node %s, which holds %s, %s", relaying->node, relaying->user_domain,
+                     nodes_away(relaying->nodes, relaying->node, now).text);
+}
+
+void request_directory(Ask *ask, Envelope **envelope, Msec now)
+{
+    const Mail__Directory *wish = (*envelope)->directory;
+    DEFER(object_free) Object *user_domain = NULL;
+    DEFER(relaying_free) Relaying *relaying = NULL;
+    DEFER(xfree) char *name = NULL;
+    Error *err = form_check(ask, wish);
+
+    if (!err)
+        err = named_user_domain(ask->of->with.store, wish->user_domain, wish->instance, &user_domain);
+    if (!err && wish->write)
+        err = may_write(ask, user_domain->name);
+    if (!err)
+        err = holder_check(user_domain);
+    if (!err)
+        err = name_form(wish, &name);
+    if (!err) {
+        relaying = xcalloc(1, sizeof *relaying);
+        *relaying = (Relaying){.nodes = ask->of->with.nodes,
+                               .user_domain = xstrdup(user_domain->name),
+                               .node = xstrdup(user_domain->user_domain->node),
+                               .write = wish->write != NULL,
+                               .until = now + ANSWER_WAIT_MS};
+        err = hand_on(wish, relaying, name, now);
+    }
+    if (err) {
+        ask_fail(ask, err);
+        return;
+    }
+    ask_keep(ask, &relaying_type, relaying);
+    ask->at = relaying->until;
+    relaying = NULL;
+}
