@@ -8,6 +8,7 @@
 #include "model/object.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 typedef struct DirectoryState { /* an internal user domain whose slapd runs here */
     const char *name;
@@ -33,6 +34,8 @@ typedef struct NodeState {
     const char *loopback;
 
     const char *certificate; /* folder of the pair in use (certificate.h); the engine sets it before rendering */
+
+    uid_t uid_mailagent, uid_dovecot; /* for slapd, which tells peers by number; the engine sets them: slapd_uids */
 
     Object **objects; /* owned: what the pointers above point into */
     size_t n_objects;

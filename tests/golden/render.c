@@ -74,6 +74,8 @@ static Error *render(const char *file, const char *folder, const char *override_
         return err;
     assert(state);
     state->certificate = GOLDEN_CERTIFICATE;
+    state->uid_mailagent = 995;
+    state->uid_dovecot = 103;
     render_all(state, overrides, files);
     err = fileset_refused(files);
     return err ? err : write_all(files, folder);
