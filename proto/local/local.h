@@ -34,6 +34,10 @@ void local_server_wait(LocalServer *server, Waiter *wake);
 /* Connects without blocking and says our Greeting.  UNAVAILABLE: nobody listens. */
 CHECKED Error *local_connect(const char *path, const char *program, LocalPeer **ret_peer);
 
+/* Speaks over a connected socket that is there already: one end of socketpair(2), between a program and its child.  Takes
+ * the descriptor over, which blocks no more. */
+CHECKED Error *local_adopt(int fd, const char *program, LocalPeer **ret_peer);
+
 void local_peer_free(LocalPeer **peer);
 uid_t local_peer_uid(const LocalPeer *peer);
 gid_t local_peer_gid(const LocalPeer *peer);
@@ -53,6 +57,7 @@ CHECKED Error *local_receive(LocalPeer *peer, Envelope **ret_envelope, uint64_t 
  * is queued. */
 bool local_send(LocalPeer *peer, Envelope *envelope);
 size_t local_queued(const LocalPeer *peer); /* octets not yet written */
+int local_peer_fd(const LocalPeer *peer);   /* to wait for, when local_peer_wait is not what is wanted */
 bool local_greeted(const LocalPeer *peer);  /* the other side's Greeting came and its version fits */
 
 /* For mailctl, blocking: connects and greets; sends; waits for the next envelope that answers 'id' (others are dropped).

@@ -81,6 +81,11 @@ pid_t local_peer_pid(const LocalPeer *peer)
     return peer->pid;
 }
 
+int local_peer_fd(const LocalPeer *peer)
+{
+    return peer->fd;
+}
+
 bool local_greeted(const LocalPeer *peer)
 {
     return peer->greeted;
@@ -376,4 +381,13 @@ Error *peer_connect(const char *path, const char *program, Msec wait_ms, LocalPe
 Error *local_connect(const char *path, const char *program, LocalPeer **ret_peer)
 {
     return peer_connect(path, program, 0, ret_peer);
+}
+
+Error *local_adopt(int fd, const char *program, LocalPeer **ret_peer)
+{
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+        return peer_new(fd, program, ret_peer);
+    Error *err = error_system("descriptor %d", fd);
+    close(fd);
+    return err;
 }

@@ -1,0 +1,72 @@
+/* conn.h - one connection to the directory beside us
+ *
+ * ldapi, SASL EXTERNAL: our uid says who we are.  Every operation has a deadline; after
+ * one that passed it the connection is over, because what it would answer next is not
+ * known.  No ldap.conf, no LDAP* of the environment, no referrals.
+ *
+ * Errors: UNAVAILABLE (away, late, an answer that is not whole), NOT_FOUND, EXISTS,
+ * CONFLICT (a value is there already, or is not), INVALID (the directory's rules), DENIED.
+ *
+ * Source: RFC 4511, RFC 2696 (paged results), RFC 3062 (password modify).
+ */
+#pragma once
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    CONN_WAIT_MS = 10000,                  /* for each operation, or page of one */
+    CONN_PAGE = 500,                       /* entries */
+    CONN_MESSAGE_BYTES = 32 * 1024 * 1024, /* one entry: a group with half a million members */
+};
+
+typedef struct Conn Conn;
+
+CHECKED Error *conn_open(const char *socket, Conn **ret_conn);
+void conn_free(Conn **conn);
+bool conn_lost(const Conn *conn); /* after UNAVAILABLE: it must be opened anew */
+
+/* One entry as it came; everything is borrowed for the call, and hostile.  Values have a NUL behind them. */
+typedef struct Value {
+    const char *data;
+    size_t size;
+} Value;
+
+typedef struct Attribute {
+    const char *name;
+    const Value *values;
+    size_t n;
+} Attribute;
+
+typedef struct Entry {
+    const char *dn;
+    const Attribute *attributes;
+    size_t n;
+} Entry;
+
+const Attribute *entry_attribute(const Entry *entry, const char *name); /* NULL: not there */
+
+typedef enum Scope { SCOPE_BASE, SCOPE_ONE } Scope;
+
+/* In pages; 'each' ends it with an error.  'attributes' ends with NULL. */
+CHECKED Error *conn_search(Conn *conn, const char *base, Scope scope, const char *filter, const char *const *attributes,
+                           Error *(*each)(void *context, const Entry *entry), void *context);
+
+/* What an entry shall be, or how it changes.  Zeroes are no change; values are copied. */
+typedef enum ModOp { MOD_ADD, MOD_DELETE, MOD_REPLACE } ModOp;
+typedef struct Mods {
+    struct ldapmod **list;
+    size_t n;
+} Mods;
+void mods_add(Mods *mods, ModOp op, const char *attribute, const char *value); /* value NULL: all of it */
+void mods_done(Mods *mods);
+
+CHECKED Error *conn_add(Conn *conn, const char *dn, const Mods *mods);
+CHECKED Error *conn_modify(Conn *conn, const char *dn, const Mods *mods); /* no change: nothing is asked */
+CHECKED Error *conn_delete(Conn *conn, const char *dn);
+/* The directory hashes it. */
+CHECKED Error *conn_password(Conn *conn, const char *dn, const void *password, size_t size);
+
+/* Would this password let 'dn' in now?  Over a connection of its own. */
+CHECKED Error *conn_may_bind(const char *socket, const char *dn, const void *password, size_t size, bool *ret_may);
