@@ -134,10 +134,10 @@ void maincf_list(MainCf *cf, const char *name)
     add(cf, name, xstrdup(""))->list = true;
 }
 
-static void item_add(MainCf *cf, const char *words, const char *data)
+static void item_add(MainCf *cf, const char *before, const char *data, const char *after)
 {
     Entry *list = &cf->entries[cf->n - 1];
-    char *longer = xasprintf("%s%s\n    %s%s", list->value, *list->value ? "," : "", words, data);
+    char *longer = xasprintf("%s%s\n    %s%s%s", list->value, *list->value ? "," : "", before, data, after);
 
     free(list->value);
     list->value = longer;
@@ -146,10 +146,10 @@ static void item_add(MainCf *cf, const char *words, const char *data)
 void maincf_words(MainCf *cf, const char *words)
 {
     assert(cf->n && cf->entries[cf->n - 1].list);
-    item_add(cf, words, "");
+    item_add(cf, words, "", "");
 }
 
-void maincf_item(MainCf *cf, const char *words, const char *format, ...)
+void maincf_item(MainCf *cf, const char *before, const char *format, ...)
 {
     va_list args;
 
@@ -158,8 +158,15 @@ void maincf_item(MainCf *cf, const char *words, const char *format, ...)
     char *data = xvasprintf(format, args);
     va_end(args);
     if (data_check(cf, cf->entries[cf->n - 1].name, data, true))
-        item_add(cf, words, data);
+        item_add(cf, before, data, "");
     free(data);
+}
+
+void maincf_enclosed(MainCf *cf, const char *before, const char *data, const char *after)
+{
+    assert(cf->n && cf->entries[cf->n - 1].list);
+    if (data_check(cf, cf->entries[cf->n - 1].name, data, true))
+        item_add(cf, before, data, after);
 }
 
 /* ---- what others wrote ------------------------------------------------------------- */

@@ -29,11 +29,11 @@ void maincf_plain(MainCf *cf, const char *name, const char *words);             
 void maincf_set(MainCf *cf, const char *name, const char *format, ...) PRINTF_LIKE(3, 4); /* data */
 void maincf_number(MainCf *cf, const char *name, uint64_t number, const char *unit);      /* unit: "s" or "" */
 
-/* A list, empty until items are added to it: the last one begun. */
+/* A list, empty until items are added to it: the last one begun.  An item is words of ours, or data with words around. */
 void maincf_list(MainCf *cf, const char *name);
-void maincf_words(MainCf *cf, const char *words); /* a text of ours */
-void maincf_item(MainCf *cf, const char *words, const char *format, ...)
-    PRINTF_LIKE(3, 4); /* words of ours, then data */
+void maincf_words(MainCf *cf, const char *words);
+void maincf_item(MainCf *cf, const char *before, const char *format, ...) PRINTF_LIKE(3, 4);
+void maincf_enclosed(MainCf *cf, const char *before, const char *data, const char *after);
 
 /* What somebody else wrote, as it is, at the end, with 'origin' ("override/postfix.d/site.cf, line 3") before it.
  * Replaces 'name'; NULL: no name could be read in it. */

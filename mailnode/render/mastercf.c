@@ -30,7 +30,7 @@ void mastercf_free(MasterCf **cf)
 void mastercf_service(MasterCf *cf, const char *name, const char *type, MasterCfAccess access, const char *wakeup,
                       const char *limit, const char *command)
 {
-    buf_printf(cf->text, "%-10s %-4s  %s - n %-5s %-1s %s\n", name, type, access == MASTERCF_PUBLIC ? "n" : "-", wakeup,
+    buf_printf(cf->text, "%-18s %-10s %s - n %-5s %s %s\n", name, type, access == MASTERCF_PUBLIC ? "n" : "-", wakeup,
                limit, command);
 }
 

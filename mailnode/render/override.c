@@ -50,26 +50,34 @@ static Error *owner_check(const struct stat *st)
     return NULL;
 }
 
+static Error *opened_check(int fd, int flags)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return error_system("stat");
+    if (!(flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
+        return error_new(ERROR_DENIED, "no regular file");
+    return owner_check(&st);
+}
+
 /* A link is refused: what it leads to may be somebody else's. */
 static Error *open_checked(int at, const char *name, int flags, int *ret_fd)
 {
-    DEFER(fd_close) int fd = openat(at, name, flags | O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
+    int fd = openat(at, name, flags | O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 
     if (fd < 0 && errno == ENOENT)
         return error_new(ERROR_NOT_FOUND, "there is none");
     if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
         return error_new(ERROR_DENIED, flags & O_DIRECTORY ? "no folder" : "a link: only regular files count");
-    if (fd < 0 || fstat(fd, &st) != 0)
+    if (fd < 0)
         return error_system("open");
-    if (!(flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
-        return error_new(ERROR_DENIED, "no regular file");
-    Error *err = owner_check(&st);
+    Error *err = opened_check(fd, flags);
     if (err)
-        return err;
-    *ret_fd = fd;
-    fd = -1;
-    return NULL;
+        close(fd);
+    else
+        *ret_fd = fd;
+    return err;
 }
 
 /* ---- one file ---------------------------------------------------------------------- */

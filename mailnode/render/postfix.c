@@ -122,6 +122,16 @@ static void map(const NodeState *state, MainCf *cf, const char *words, const cha
     maincf_item(cf, words, MAP, state->root, name);
 }
 
+/* The key of a group or forward that went between two lookups leads nowhere: that is no reason to bounce.  smtpd accepts
+ * <postmaster> without a domain unasked (RFC 5321 4.5.1), and completes it with our host name: where that is no domain of
+ * ours, the sender is told, and we do not look for ourselves in the DNS. */
+static void transports(const NodeState *state, MainCf *cf)
+{
+    maincf_list(cf, "transport_maps");
+    maincf_words(cf, "inline:{ { " EXPAND_DOMAIN " = retry:4.3.0 the address has just changed } }");
+    maincf_enclosed(cf, "inline:{ { ", state->instance->hostname, " = error:5.1.1 no such address } }");
+}
+
 /* No domain is Postfix's own.  Addresses of ours come to NAME@u.internal, a mailbox, or to addresses elsewhere. */
 static void classes(const NodeState *state, MainCf *cf)
 {
@@ -144,8 +154,7 @@ static void classes(const NodeState *state, MainCf *cf)
     maincf_words(cf, EXPAND_DOMAIN);
     maincf_plain(cf, "virtual_mailbox_maps", "");
     maincf_set(cf, "virtual_transport", "lmtp:unix:" PLACE_LMTP_SOCKET, state->root);
-    /* A group or forward that went between two lookups: its key leads nowhere.  That is no reason to bounce. */
-    maincf_plain(cf, "transport_maps", "inline:{ { " EXPAND_DOMAIN " = retry:4.3.0 the address has just changed } }");
+    transports(state, cf);
 }
 
 /* Found one by one, each by a wrong result without it. */

@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,6 +120,18 @@ typedef struct Lines {
     size_t number; /* of the line at 'at', from 1 */
 } Lines;
 
+typedef struct Logical {
+    char *text; /* as written, with the comments in it: its lines are those of the file */
+    Buf said;   /* without them */
+    size_t number;
+} Logical;
+
+static void logical_done(Logical *line)
+{
+    free(line->text);
+    buf_done(&line->said);
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
@@ -149,52 +160,54 @@ static void lines_next(Lines *lines)
     lines->number++;
 }
 
-/* The next logical line with its continuations, as written; false: no more.  Leaves out what says nothing, so that the
- * physical lines of 'text' need not be those of the file: origins count from the first. */
-static bool lines_read(Lines *lines, Buf *text, size_t *ret_number)
+/* False: no more. */
+static bool lines_read(Lines *lines, Logical *out)
 {
     while (*lines->at && says_nothing(lines->at))
         lines_next(lines);
     if (!*lines->at)
         return false;
-    *ret_number = lines->number;
-    buf_append(text, lines->at, line_len(lines->at));
-    for (lines_next(lines); *lines->at && (is_blank(*lines->at) || says_nothing(lines->at)); lines_next(lines)) {
-        if (says_nothing(lines->at))
-            continue;
-        buf_append_text(text, "\n");
-        buf_append(text, lines->at, line_len(lines->at));
-    }
+
+    const char *from = lines->at, *to = from;
+    out->number = lines->number;
+    do {
+        if (!says_nothing(lines->at)) {
+            buf_append_text(&out->said, out->said.size ? "\n" : "");
+            buf_append(&out->said, lines->at, line_len(lines->at));
+            to = lines->at + line_len(lines->at);
+        }
+        lines_next(lines);
+    } while (*lines->at && (is_blank(*lines->at) || says_nothing(lines->at)));
+    out->text = xstrndup(from, (size_t)(to - from));
     return true;
 }
 
 /* What stands before '='; NULL: no entry. */
-static char *name_of(const char *text)
+static char *name_of(const char *said)
 {
-    size_t len = strcspn(text, " \t\r\v\f\n=");
-    size_t gap = strspn(text + len, " \t\r\v\f");
+    size_t len = strcspn(said, " \t\r\v\f\n=");
+    size_t gap = strspn(said + len, " \t\r\v\f\n");
 
-    return len && text[len + gap] == '=' ? xstrndup(text, len) : NULL;
+    return len && said[len + gap] == '=' ? xstrndup(said, len) : NULL;
 }
 
 static void file_merge(const OverrideFile *file, MainCf *cf, FileSet *out)
 {
     Lines lines = {file->text, 1};
-    size_t number;
 
     for (;;) {
-        DEFER(buf_done) Buf text = {0};
-        if (!lines_read(&lines, &text, &number))
+        DEFER(logical_done) Logical line = {0};
+        if (!lines_read(&lines, &line))
             return;
-        DEFER(xfree) char *origin = xasprintf("%s, line %zu", file->name, number);
-        DEFER(xfree) char *name = name_of(buf_text(&text));
-        if (is_blank(*buf_text(&text))) { /* it would continue a line of ours; the words are Postfix's */
+        DEFER(xfree) char *origin = xasprintf("%s, line %zu", file->name, line.number);
+        DEFER(xfree) char *name = name_of(buf_text(&line.said));
+        if (is_blank(line.text[0])) { /* it would continue a line of ours; the words are Postfix's */
             fileset_refuse(out, error_new(ERROR_INVALID, "%s: logical line must not start with whitespace", origin));
             return;
         }
         if (name && is_ours(name, origin, out))
             return;
-        maincf_foreign(cf, name, buf_text(&text), origin);
+        maincf_foreign(cf, name, line.text, origin);
     }
 }
 
