@@ -14,7 +14,14 @@ enum {
 };
 
 /* The controller says so when the key does not lead to an instance: then it is the line that lacks -i. */
-static const char which_instance[] = "instance: which one?";
+static const char which_instance[] = "instance: which one?", which_domain[] = "user domain: which one?";
+/* And so when the node that does it went away: it may be done. */
+static const char outcome_unknown[] = "outcome unknown: ";
+
+static bool begins(const Error *err, const char *words)
+{
+    return strncmp(err->what, words, strlen(words)) == 0;
+}
 
 Error *call_open(Cli *cli)
 {
@@ -73,8 +80,10 @@ static Error *failure_take(const Call *call, const Envelope *envelope)
 {
     Error *err = error_of(envelope->failure);
 
-    if (err->code == ERROR_INVALID && strncmp(err->what, which_instance, strlen(which_instance)) == 0)
+    if (err->code == ERROR_INVALID && (begins(err, which_instance) || begins(err, which_domain)))
         call->cli->exit = EXIT_USAGE;
+    if (err->code == ERROR_UNAVAILABLE && call->changes && begins(err, outcome_unknown))
+        call->cli->exit = EXIT_LOST;
     return err;
 }
 

@@ -104,14 +104,15 @@ void node_put(json_t *object, const Mail__NodeStatus *node)
 
 void facts_table(FILE *out, const Mail__NodeStatus *node)
 {
-    static const char *const headings[] = {"FACT", "STATE", "AGE", "TEXT"};
-    Table *table = table_new(out, headings, 4);
+    static const char *const headings[] = {"FACT", "STATE", "SINCE", "AGE", "TEXT"};
+    Table *table = table_new(out, headings, 5);
 
     for (size_t i = 0; i < node->n_facts; i++) {
         const Mail__Fact *fact = node->facts[i];
         bool old = fact->age_ms > FACT_OLD_MS;
         table_cell(table, fact->name);
         table_cell(table, old ? "old" : fact_state_name(fact->state));
+        table_cell(table, fact->has_since_ms ? age_text(fact->since_ms).text : NULL);
         table_cell(table, age_text(fact->age_ms).text);
         table_cell(table, fact->text);
         table_row(table);

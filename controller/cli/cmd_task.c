@@ -1,6 +1,6 @@
 /* Tasks: what a node does once.  The id is said first: the task goes on without us. */
-#include "call.h"
 #include "status.h"
+#include "task.h"
 
 #include "base/alloc.h"
 #include "base/proc.h"
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_SEEN = 1, EXIT_PENDING = 7, EXIT_LOST = 9, TASK_ID_LEN = 26, START_WAIT_MS = 30 * 1000 };
+enum { EXIT_SEEN = 1, EXIT_PENDING = 7, EXIT_LOST = 9, START_WAIT_MS = 30 * 1000 };
 
 static const char *task_state_name(Mail__TaskState state)
 {
@@ -156,7 +156,7 @@ static void tasks_table(Cli *cli, Mail__TaskInfo *const *tasks, size_t n)
 
 /* ---- following one ---- */
 
-static bool ended(Mail__TaskState state)
+bool task_has_ended(Mail__TaskState state)
 {
     return state != MAIL__TASK_STATE__WAITING && state != MAIL__TASK_STATE__RUNNING && state != MAIL__TASK_STATE__LOST;
 }
@@ -217,7 +217,8 @@ static bool pointless(const Mail__TaskInfo *task, Msec now, Msec started_ms)
 
 static bool enough(const Mail__TaskInfo *task, Follow how, Msec now, Msec started_ms)
 {
-    return how == FOLLOW_STORED || ended(task->state) || (how == FOLLOW_RUNNING && pointless(task, now, started_ms));
+    return how == FOLLOW_STORED || task_has_ended(task->state) ||
+           (how == FOLLOW_RUNNING && pointless(task, now, started_ms));
 }
 
 static Error *follow(Call *call, Follow how, Msec limit, int *ret_exit)
@@ -280,7 +281,7 @@ static Error *limit_of(Cli *cli, Msec *ret_limit)
 }
 
 /* Time first, so that ids sort as they were made; the rest is chance.  Crockford's base 32, as in a ULID. */
-static Error *task_id_new(char ret_id[TASK_ID_LEN + 1])
+Error *task_id_new(char ret_id[TASK_ID_LEN + 1])
 {
     static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     uint8_t chance[16];

@@ -18,6 +18,7 @@ enum {
     ASKING = BIT(FLAG_YES),
     PAGING = BIT(FLAG_LIMIT) | BIT(FLAG_AFTER) | BIT(FLAG_FILTER),
     SCOPED = BIT(FLAG_INSTANCE),
+    PEOPLE = SCOPED | BIT(FLAG_USER_DOMAIN),
 };
 
 const Flag flags[N_FLAGS] = {
@@ -48,6 +49,8 @@ const Flag flags[N_FLAGS] = {
     [FLAG_REPAIR] = {"repair", 0, NULL, "put right what is found"},
     [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up"},
     [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
+    [FLAG_USER_DOMAIN] = {"user-domain", 'u', "NAME",
+                          "whose users or groups; without it those of the instance, or of the only one"},
 };
 
 #define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
@@ -135,6 +138,34 @@ const Command commands[] = {
     REMOVE("user-domain", "NAME", "forget a directory that no instance uses", "user-domain remove staff"),
      .flags = REMOVING | ASKING, .loses = "its users are no longer known"},
 
+    {.noun = "user", .verb = "add", .key = "NAME", .fields = "full-name password locked", .flags = PEOPLE | BIT(FLAG_MAY_EXIST),
+     .edit = MAIL__VERB__ADD, .done = "added to", .words = "someone in an internal directory; a terminal is asked for the password",
+     .example = "user add alice full-name='Alice A.' password=@alice.pw", .run = run_account_change},
+    {.noun = "user", .verb = "set", .key = "NAME", .fields = "full-name password locked", .flags = PEOPLE | BIT(FLAG_IF_EXISTS),
+     .edit = MAIL__VERB__MODIFY, .done = "changed in", .words = "change fields, or the password; FIELD= clears one",
+     .example = "user set alice password=-", .run = run_account_change},
+    {.noun = "user", .verb = "list", .flags = PEOPLE | BIT(FLAG_LIMIT) | BIT(FLAG_AFTER), .words = "all of a directory, sorted",
+     .example = "user list -u staff", .run = run_account_list},
+    {.noun = "user", .verb = "show", .key = "NAME", .flags = PEOPLE, .words = "one with all that the directory says",
+     .example = "user show alice", .run = run_account_show},
+    {.noun = "user", .verb = "remove", .key = "NAME", .flags = PEOPLE | ASKING | BIT(FLAG_IF_EXISTS), .edit = MAIL__VERB__REMOVE,
+     .done = "removed from", .loses = "the account goes with its password and memberships; its mail stays",
+     .words = "take it out of the directory; its mail stays", .example = "user remove alice", .run = run_account_change},
+
+    {.noun = "group", .verb = "add", .key = "NAME", .fields = "members", .flags = PEOPLE | BIT(FLAG_MAY_EXIST),
+     .edit = MAIL__VERB__ADD, .done = "added to", .words = "a group of users in an internal directory",
+     .example = "group add sales members=alice,bob", .run = run_account_change},
+    {.noun = "group", .verb = "set", .key = "NAME", .fields = "members", .flags = PEOPLE | BIT(FLAG_IF_EXISTS),
+     .edit = MAIL__VERB__MODIFY, .done = "changed in", .words = "change who belongs to it; members+= and members-= edit the list",
+     .example = "group set sales members+=carol", .run = run_account_change},
+    {.noun = "group", .verb = "list", .flags = PEOPLE | BIT(FLAG_LIMIT) | BIT(FLAG_AFTER), .words = "all of a directory, sorted",
+     .example = "group list", .run = run_account_list},
+    {.noun = "group", .verb = "show", .key = "NAME", .flags = PEOPLE, .words = "one with its members", .example = "group show sales",
+     .run = run_account_show},
+    {.noun = "group", .verb = "remove", .key = "NAME", .flags = PEOPLE | ASKING | BIT(FLAG_IF_EXISTS),
+     .edit = MAIL__VERB__REMOVE, .done = "removed from", .loses = "the group goes; its members stay",
+     .words = "take it out of the directory; its members stay", .example = "group remove sales", .run = run_account_change},
+
     ADD("domain", "DOMAIN", "a mail domain; its sleeping addresses wake up", "domain add example.org -i main"),
      .flags = ADDING | SCOPED},
     SET("domain", "DOMAIN", "domain set example.org catch-all=user:alice"), .flags = CHANGING | SCOPED},
@@ -164,6 +195,16 @@ const Command commands[] = {
     SHOW("policy", NULL, SCOPED, "policy show"),
     SET("policy", NULL, "policy set default-quota=5G"), .flags = CHANGING | SCOPED},
 
+    SHOW("settings", NULL, SCOPED, "settings show"),
+    SET("settings", NULL, "settings set message-size=50M queue-lifetime=3d delay-warning=4h"), .flags = CHANGING | SCOPED},
+
+    SHOW("filter", NULL, SCOPED, "filter show"),
+    SET("filter", NULL, "filter set spam-flag=5.5 infected=reject"), .flags = CHANGING | SCOPED},
+
+    SHOW("tls", NULL, SCOPED, "tls show"),
+    SET("tls", NULL, "tls set follow-certificate=/etc/ssl/mail.pem follow-key=/etc/ssl/private/mail.key"),
+     .flags = CHANGING | SCOPED},
+
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",
      .example = "task show 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_show},
@@ -174,6 +215,9 @@ const Command commands[] = {
 
     {.verb = "status", .flags = BIT(FLAG_NODE) | BIT(FLAG_VERBOSE), .words = "how every node stands; 1 when something is to be seen",
      .example = "status", .run = run_status},
+    {.verb = "doctor", .key = "NODE", .key_optional = true, .kind = "node", .flags = BIT(FLAG_TIMEOUT),
+     .words = "what is not as it should be, on one node or on all; 1 when something is found", .example = "doctor mx1",
+     .run = run_doctor},
     {.verb = "wait", .key = "REVISION", .key_optional = true, .flags = BIT(FLAG_TIMEOUT) | BIT(FLAG_NODE),
      .words = "until everything, or that revision, is in force everywhere", .example = "wait --timeout 2m", .run = run_wait},
     {.verb = "events", .flags = BIT(FLAG_FOLLOW) | BIT(FLAG_LIMIT) | BIT(FLAG_NODE), .words = "what happened, oldest first",
@@ -277,6 +321,34 @@ static bool field_same(const char *a, const char *b) /* '-' and '_' alike */
         if (*a != *b && !((*a == '-' || *a == '_') && (*b == '-' || *b == '_')))
             return false;
     return *a == *b;
+}
+
+/* ---- fields that are no object's ---- */
+
+static const PlainField plain_fields[] = {
+    {.name = "listen", .words = "address and port for nodes"},
+    {.name = "mail-domain", .words = "its primary domain"},
+    {.name = "full-name", .words = "the name as people write it"},
+    {.name = "password", .words = "from @FILE, or - for stdin; a terminal is asked", .secret = true},
+    {.name = "locked", .words = "yes: no login and no mail", .values = "yes,no"},
+    {.name = "members", .words = "users that belong to it", .list = true},
+};
+
+const PlainField *plain_field(const char *name)
+{
+    for (size_t i = 0; i < sizeof plain_fields / sizeof *plain_fields; i++)
+        if (field_same(plain_fields[i].name, name))
+            return &plain_fields[i];
+    return NULL;
+}
+
+bool command_field_secret(const Command *command, const char *field)
+{
+    const KindMeta *kind = command_meta(command);
+    const FieldMeta *meta = kind ? meta_field(kind, field) : NULL;
+    const PlainField *plain = meta ? NULL : plain_field(field);
+
+    return meta ? meta->secret : plain && plain->secret;
 }
 
 typedef struct FieldSearch {

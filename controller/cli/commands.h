@@ -41,6 +41,7 @@ typedef enum FlagId {
     FLAG_REPAIR,
     FLAG_FORCE,
     FLAG_VERBOSE,
+    FLAG_USER_DOMAIN,
     N_FLAGS,
 } FlagId;
 
@@ -81,6 +82,16 @@ bool command_noun_known(const char *noun);
 const char *command_nearest(const char *noun, const char *word); /* a noun or lone verb, or a verb of 'noun'; NULL */
 bool command_takes(const Command *command, FlagId flag);
 
+/* A field that is no object's: of a user, a group, or of one command alone. */
+typedef struct PlainField {
+    const char *name, *words;
+    const char *values; /* "yes,no"; NULL: free */
+    bool list;
+    bool secret; /* by file, stdin or prompt only */
+} PlainField;
+const PlainField *plain_field(const char *name); /* '-' and '_' alike; NULL: none */
+bool command_field_secret(const Command *command, const char *field);
+
 /* The kind's description, NULL when the command has none. */
 const KindMeta *command_meta(const Command *command);
 
@@ -99,4 +110,5 @@ char *command_title(const Command *command); /* "address add" */
 Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_instance_move, run_controller_init,
     run_node_add, run_node_revoke, run_node_resync, run_node_check, run_node_show, run_status, run_diff, run_apply,
     run_export, run_history, run_revert, run_rollback, run_events, run_task_list, run_task_show, run_task_wait,
-    run_task_cancel, run_wait, run_explain, run_completion, run_complete, run_man, run_help;
+    run_task_cancel, run_account_change, run_account_list, run_account_show, run_doctor, run_wait, run_explain,
+    run_completion, run_complete, run_man, run_help;

@@ -2,6 +2,7 @@
  *
  * Keys come live from the controller, within LIVE_MS or not at all.
  */
+#include "accounts.h"
 #include "objects.h"
 
 #include "base/alloc.h"
@@ -106,21 +107,43 @@ static Error *offer_name(void *context, const Object *object)
     return NULL;
 }
 
-/* Names of objects.  A controller that does not answer in time ends the program: the shell then has what was said. */
-static void offer_live(Wanted *wanted, const char *kind)
+/* A controller that does not answer in time ends the program: the shell then has what was said. */
+static void live_begin(const Wanted *wanted)
 {
     const struct itimerval limit = {.it_value = {.tv_usec = LIVE_MS * 1000}};
-    Mail__List list = MAIL__LIST__INIT;
 
     fflush(wanted->cli->out);
     signal(SIGALRM, nothing_more);
     setitimer(ITIMER_REAL, &limit, NULL);
+}
+
+/* Names of objects. */
+static void offer_live(Wanted *wanted, const char *kind)
+{
+    Mail__List list = MAIL__LIST__INIT;
+
+    live_begin(wanted);
     list.kind = (char *)kind;
     list.prefix = (char *)wanted->prefix;
     list.has_limit = 1;
     list.limit = LIVE_MAX;
     Error *err = objects_each(wanted->cli, &list, begin_nothing, offer_name, wanted);
     error_free(&err); /* no names, then */
+    wanted->cli->exit = 0;
+}
+
+static void offer_account(void *context, const Mail__Account *account)
+{
+    offer(context, account->name ? account->name : "", "");
+}
+
+/* Names in order: those that begin so are behind the beginning itself. */
+static void offer_accounts(Wanted *wanted, Mail__AccountKind kind)
+{
+    live_begin(wanted);
+    Error *err = accounts_each(wanted->cli, kind, NULL, *wanted->prefix ? wanted->prefix : NULL, LIVE_MAX,
+                               offer_account, wanted, NULL);
+    error_free(&err);
     wanted->cli->exit = 0;
 }
 
@@ -135,6 +158,28 @@ static void offer_field(void *context, const char *name, const FieldMeta *meta)
     free(shown);
 }
 
+/* "locked=", "members=alice,b": of fields that are no object's. */
+static void offer_plain_values(Wanted *wanted, const Command *command, const char *name, const char *word,
+                               const char *from)
+{
+    const PlainField *plain = command_has_field(command, name) ? plain_field(name) : NULL;
+    const char *comma = strrchr(from, ',');
+
+    if (!plain)
+        return;
+    if (plain->list && comma)
+        from = comma + 1;
+    DEFER(xfree) char *before = xstrndup(word, (size_t)(from - word));
+    DEFER(xfree) char *values = xstrdup(plain->values ? plain->values : "");
+    wanted->prefix = from;
+    wanted->before = before;
+    for (char *value = strtok(values, ","); value; value = strtok(NULL, ","))
+        offer(wanted, value, "");
+    if (plain->list)
+        offer_accounts(wanted, MAIL__ACCOUNT_KIND__USER);
+    wanted->before = "";
+}
+
 /* "to=alice,b": the words of the field's type, or names of what it refers to. */
 static void offer_values(Wanted *wanted, const Command *command, const char *word)
 {
@@ -147,8 +192,10 @@ static void offer_values(Wanted *wanted, const Command *command, const char *wor
     if (name_len && word[name_len - 1] == '-')
         name[name_len - 1] = '\0';
     const FieldMeta *field = info ? meta_field(info->meta, name) : NULL;
-    if (!field)
+    if (!field) {
+        offer_plain_values(wanted, command, name, word, from);
         return;
+    }
     if (field->list && comma)
         from = comma + 1;
     DEFER(xfree) char *before = xstrndup(word, (size_t)(from - word));
@@ -181,6 +228,8 @@ static void offer_flag_value(Wanted *wanted, const char *flag)
 
     if (strcmp(flag, "-i") == 0 || strcmp(flag, "--instance") == 0)
         offer_live(wanted, "instance");
+    else if (strcmp(flag, "-u") == 0 || strcmp(flag, "--user-domain") == 0)
+        offer_live(wanted, "user-domain");
     else if (strcmp(flag, "--node") == 0)
         offer_live(wanted, "node");
     else if (strcmp(flag, "-o") == 0 || strcmp(flag, "--output") == 0)
@@ -206,6 +255,9 @@ static void offer_key(Wanted *wanted, const Command *command)
                   (command->run == run_node_add && command->fields);
     if (command->kind && !is_new)
         offer_live(wanted, command->kind);
+    if (command->run == run_account_show || (command->run == run_account_change && command->edit != MAIL__VERB__ADD))
+        offer_accounts(wanted,
+                       strcmp(command->noun, "group") == 0 ? MAIL__ACCOUNT_KIND__GROUP : MAIL__ACCOUNT_KIND__USER);
 }
 
 static void offer_commands(Wanted *wanted, const char *noun)

@@ -41,9 +41,8 @@ static void field_print(void *context, const char *name, const FieldMeta *meta)
     for (const char *c = name; *c; c++)
         buf_append(&left, *c == '_' ? "-" : c, 1);
     buf_append_text(&left, "=");
-    const char *words = meta                          ? meta->words
-                        : strcmp(name, "listen") == 0 ? "address and port for nodes"
-                                                      : "its primary domain";
+    const PlainField *plain = meta ? NULL : plain_field(name);
+    const char *words = meta ? meta->words : plain ? plain->words : "";
     fprintf(out, "  %-22s %s\n", buf_text(&left), words);
 }
 

@@ -111,7 +111,8 @@ static Error *flag_unknown(const char *word)
     nearest_init(&nearest, word + strspn(word, "-"));
     for (size_t i = 0; i < N_FLAGS; i++)
         nearest_offer(&nearest, flags[i].name);
-    Error *err = error_new(ERROR_INVALID, "unknown flag %s", word);
+    /* Without what stands behind '=': it may be a secret. */
+    Error *err = error_new(ERROR_INVALID, "unknown flag %.*s", (int)strcspn(word, "="), word);
     if (nearest_found(&nearest))
         return error_hint(err, "did you mean --%s?", nearest_found(&nearest));
     return error_hint(err, "a key that begins with - goes behind --");
@@ -243,6 +244,24 @@ static Error *field_unknown(const Command *command, const char *field)
     return command->kind ? error_hint(err, "mailctl explain %s", command->kind) : err;
 }
 
+/* Others of the machine see the words of a command, and the shell keeps them: a secret that came so is not taken, and not
+ * said again.  Where it is, is enough here: the command reads it. */
+static Error *secret_take(Line *line, const char *field, bool edits, const char *text)
+{
+    DEFER(xfree) char *title = command_title(line->command);
+    bool from = strcmp(text, "-") == 0 || (*text == '@' && text[1]);
+
+    if (!edits && from && !line->secret_from) {
+        line->secret_from = text;
+        return NULL;
+    }
+    if (!edits && from)
+        return error_new(ERROR_INVALID, "%s is there twice", field);
+    Error *err = *text ? error_new(ERROR_INVALID, "%s: not on the command line, where others can see it", field)
+                       : error_new(ERROR_INVALID, "%s: it cannot be empty", field);
+    return error_hint(err, "%s=@FILE, or %s=- for stdin or to be asked", field, field);
+}
+
 static Error *field_take(Line *line, const char *word, bool *ret_usage)
 {
     const char *equals = strchr(word, '=');
@@ -256,6 +275,8 @@ static Error *field_take(Line *line, const char *word, bool *ret_usage)
         return error_new(ERROR_INVALID, "it takes no fields, and '%s=' is there", field);
     if (!*field || !command_has_field(line->command, field))
         return field_unknown(line->command, field);
+    if (command_field_secret(line->command, field))
+        return secret_take(line, field, append || take, equals + 1);
     if ((append || take) && !equals[1])
         return error_new(ERROR_INVALID, "%s%c=: a value is missing", field, equals[-1]);
 

@@ -236,6 +236,29 @@ static void fields_section(FILE *out)
     }
 }
 
+static void plain_item(void *context, const char *name, const FieldMeta *meta)
+{
+    const PlainField *plain = meta ? NULL : plain_field(name);
+    FILE *out = context;
+
+    item(out, name);
+    sentence(out, plain ? plain->words : "");
+}
+
+/* Of what is no object: users and groups. */
+static void plain_fields_section(FILE *out)
+{
+    for (const Command *command = commands; command->verb; command++) {
+        if (command->kind || !command->fields || command->edit != MAIL__VERB__ADD || command->run != run_account_change)
+            continue;
+        fprintf(out, ".Ss Fields of %s\n", command->noun);
+        sentence(out, command->words);
+        fputs(".Bl -tag -width Ds\n", out);
+        command_each_field(command, out, plain_item);
+        fputs(".El\n", out);
+    }
+}
+
 static void flags_section(FILE *out)
 {
     fputs(".Sh FLAGS\n.Bl -tag -width Ds\n", out);
@@ -260,6 +283,7 @@ Error *run_man(Cli *cli, const Line *line, int *ret_exit)
     fputs(head, cli->out);
     commands_section(cli->out);
     fields_section(cli->out);
+    plain_fields_section(cli->out);
     flags_section(cli->out);
     fputs(tail, cli->out);
     return NULL;

@@ -9,8 +9,9 @@ const char *fact_state_name(Mail__FactState state); /* "good", "degraded", "bad"
 bool node_is_well(const Mail__NodeStatus *node);
 
 void node_put(json_t *object, const Mail__NodeStatus *node); /* all its fields */
-void facts_table(FILE *out,
-                 const Mail__NodeStatus *node); /* each with its age; older than a minute is said to be old */
+void facts_table(
+    FILE *out, const Mail__NodeStatus
+                   *node); /* each with how long it is so, and the age of the observation; older than a minute is old */
 void node_trouble_print(FILE *out, const Mail__NodeStatus *node); /* why it is not well, if that is known */
 
 /* *ret_envelope's status; owned by the caller. node NULL: of all. */

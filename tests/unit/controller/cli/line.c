@@ -32,7 +32,8 @@ static void grammar(void **state)
         const char *what, *hint; /* the hint NULL: none */
     } cases[] = {
         {{"adress", "list"}, true, "unknown command 'adress'", "did you mean address?"},
-        {{"flter", "show"}, true, "unknown command 'flter'", "mailctl help"},
+        {{"flter", "show"}, true, "unknown command 'flter'", "did you mean filter?"},
+        {{"frobnicate", "show"}, true, "unknown command 'frobnicate'", "mailctl help"},
         {{"address"}, true, "address: a verb is missing", "add, set, list, show, remove"},
         {{"address", "lst"}, true, "address: unknown verb 'lst'", "did you mean address list?"},
         {{"address", "zzzzzz"}, true, "address: unknown verb 'zzzzzz'", "mailctl help address"},
@@ -87,6 +88,43 @@ static void grammar(void **state)
     }
 }
 
+/* Whatever is wrong with the line: what was typed as a password is not said again, nor kept. */
+static void secrets_do_not_stand_on_the_line(void **state)
+{
+    static const struct {
+        const char *words[WORDS_MAX], *what;
+    } cases[] = {
+        {{"user", "add", "alice", "password=tiger7"},
+         "user add: password: not on the command line, where others can see it"},
+        {{"user", "set", "alice", "full-name=A", "password=tiger7"},
+         "user set: password: not on the command line, where others can see it"},
+        {{"user", "set", "alice", "password+=tiger7"},
+         "user set: password: not on the command line, where others can see it"},
+        {{"user", "set", "alice", "password-=@tiger7"},
+         "user set: password: not on the command line, where others can see it"},
+        {{"user", "set", "alice", "password=@"},
+         "user set: password: not on the command line, where others can see it"},
+        {{"user", "set", "alice", "password="}, "user set: password: it cannot be empty"},
+        {{"user", "set", "alice", "password=-", "password=@f"}, "user set: password is there twice"},
+        {{"user", "set", "alice", "--password=tiger7"}, "unknown flag --password"},
+        {{"user", "set", "alice", "pasword=tiger7"}, "user set: unknown field 'pasword'"},
+        {{"user", "show", "alice", "password=tiger7"}, "user show: it takes no fields, and 'password=' is there"},
+        {{"group", "add", "sales", "password=tiger7"}, "group add: unknown field 'password'"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DEFER(line_free) Line *line = NULL;
+        bool usage = false;
+        DEFER(error_free)
+        Error *err = line_parse(count((char **)cases[i].words), (char **)cases[i].words, &line, &usage);
+        if (!err || !usage || strcmp(err->what, cases[i].what) != 0)
+            fail_msg("%zu: '%s', wanted '%s'", i, err ? err->what : "(understood)", cases[i].what);
+        if (strstr(err->what, "tiger7") || (err->hint && strstr(err->hint, "tiger7")))
+            fail_msg("%zu: it says the secret", i);
+    }
+}
+
 static Line *parsed(char *const *words)
 {
     Line *line = NULL;
@@ -126,6 +164,20 @@ static void fields_and_their_edits(void **state)
             (edit->value && strcmp(edit->value, cases[i].value) != 0))
             fail_msg("%s: field '%s', op %d, value '%s'", cases[i].word, edit->field, edit->op,
                      edit->value ? edit->value : "(none)");
+    }
+}
+
+static void where_a_secret_is(void **state)
+{
+    static const char *const words[] = {"-", "@/does/not/exist", "@-"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        DEFER(xfree) char *field = xasprintf("password=%s", words[i]);
+        char *line_words[] = {(char *)"user", (char *)"set", (char *)"alice", field, (char *)"locked=no", NULL};
+        DEFER(line_free) Line *line = parsed(line_words);
+        assert_string_equal(line->secret_from, words[i]); /* read by the command alone */
+        assert_int_equal(line->n_fields, 1);
     }
 }
 
@@ -247,9 +299,14 @@ static void numbers_and_spans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(grammar),           cmocka_unit_test(fields_and_their_edits),
-        cmocka_unit_test(flags_anywhere),    cmocka_unit_test(no_words_are_status),
-        cmocka_unit_test(values_from_files), cmocka_unit_test(numbers_and_spans),
+        cmocka_unit_test(grammar),
+        cmocka_unit_test(fields_and_their_edits),
+        cmocka_unit_test(flags_anywhere),
+        cmocka_unit_test(no_words_are_status),
+        cmocka_unit_test(values_from_files),
+        cmocka_unit_test(numbers_and_spans),
+        cmocka_unit_test(secrets_do_not_stand_on_the_line),
+        cmocka_unit_test(where_a_secret_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

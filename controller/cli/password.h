@@ -1,0 +1,18 @@
+/* password.h - a password on its way from a file, stdin or a terminal, never from the command line
+ *
+ * Wiped by password_done.  Octets as typed, without the line's end.
+ */
+#pragma once
+#include "cli.h"
+
+typedef struct Password {
+    uint8_t *octets; /* NULL: none */
+    size_t size, room;
+} Password;
+
+enum { PASSWORD_MAX = 1024 };
+
+/* from: "@FILE", "-" (stdin, where a terminal is asked twice without echo), or NULL: 'ask' a terminal if there is one; an
+ * empty answer then is none.  'whose' is shown in the question.  INVALID: empty, too long, a NUL or no UTF-8 in it. */
+CHECKED Error *password_take(Cli *cli, const char *from, bool ask, const char *whose, Password *ret_password);
+void password_done(Password *password);

@@ -1,0 +1,9 @@
+/* task.h - what commands that start tasks share */
+#pragma once
+#include "call.h"
+
+enum { TASK_ID_LEN = 26 };
+
+/* Chosen here, so that a lost answer can be asked for. */
+CHECKED Error *task_id_new(char ret_id[TASK_ID_LEN + 1]);
+bool task_has_ended(Mail__TaskState state);
