@@ -33,6 +33,9 @@ static void places(const NodeState *state, MainCf *cf)
     maincf_set(cf, "maillog_file_prefixes", PLACE_LOG, state->root);
     /* Short ids are used again: the log would mix two messages. */
     maincf_plain(cf, "enable_long_queue_ids", "yes");
+    /* An smtpd that finds no Dovecot to ask about logins ends, and master leaves the port unanswered for so long: 60 s by
+     * default, long after Dovecot is back. */
+    maincf_plain(cf, "service_throttle_time", "2s");
 }
 
 static void names(const NodeState *state, MainCf *cf)
