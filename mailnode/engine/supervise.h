@@ -20,7 +20,7 @@ void supervise_free(Supervise **supervise); /* the daemons go on */
 typedef struct SuperviseWant {
     const NodeState *state; /* borrowed until the next want */
     uint64_t generation;
-    const FileSet *files;   /* borrowed for the call: the digests per daemon are taken from it */
+    const FileSet *files; /* borrowed for the call: the digests per daemon are taken from it */
 } SuperviseWant;
 
 /* A daemon whose files differ from those that it runs with is reloaded, or restarted where it must be; one that is not
@@ -28,13 +28,16 @@ typedef struct SuperviseWant {
 void supervise_want(Supervise *supervise, const SuperviseWant *want);
 void supervise_want_nothing(Supervise *supervise); /* ends all, in the reverse order of their needs */
 
+/* This daemon reads its files again although they are those that it was given: somebody else's may be what it runs with. */
+void supervise_load_again(Supervise *supervise, DaemonId id);
+
 void supervise_run(Supervise *supervise, Msec now);
 void supervise_wait(Supervise *supervise, Waiter *wake);
 
 typedef enum SuperviseStanding {
-    STANDING_MOVING, /* something is being started, reloaded or ended */
+    STANDING_MOVING,  /* something is being started, reloaded or ended */
     STANDING_SETTLED, /* every wanted daemon has answered a probe since it got this configuration; nothing else runs */
-    STANDING_FAILED,  /* one did not come up with it, or does not answer: *ret_why in the daemon's own words (its log's end) */
+    STANDING_FAILED, /* one did not come up with it, or does not answer: *ret_why in the daemon's own words (its log's end) */
 } SuperviseStanding;
 SuperviseStanding supervise_standing(const Supervise *supervise, const char **ret_why);
 

@@ -1,0 +1,122 @@
+/* A reload is done when the right answer comes from the new configuration, not when the signal was sent. */
+#include "engine/supervise_inside.h"
+
+#include "base/alloc.h"
+#include "base/crash.h"
+#include "base/utf8.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RELOAD_MS = 8000, LOG_LINES = 10 };
+
+static uint64_t log_size(const Supervise *supervise, const Unit *unit)
+{
+    struct stat st;
+
+    return stat(unit_log(supervise, unit).text, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* The signal goes first: when we die before the run-file is written, it is sent once more, which does no harm. */
+void unit_reload(Supervise *supervise, Unit *unit, Msec now)
+{
+    unit->log_from = log_size(supervise, unit);
+    child_free(&unit->probe);
+    CRASH_POINT("engine.daemon.reloading");
+    uint64_t after = probe_ticks();
+    unit_signal(unit, SIGHUP);
+    CRASH_POINT("engine.daemon.signalled");
+    unit->loads++;
+    unit->reloading = true;
+    unit->file.generation = unit->generation;
+    unit->file.files = unit->files;
+    unit->file.restart = unit->restart;
+    unit->file.answered = false;
+    Error *err = unit_write_runfile(supervise, unit);
+    if (!err)
+        err = supervise->how->probe_reloaded(unit->id, supervise->state, unit->pid, after, RELOAD_MS, &unit->probe);
+    if (err)
+        unit_reload_ended(supervise, unit, false, err->what, now);
+    error_free(&err);
+    CRASH_POINT("engine.daemon.reloaded");
+}
+
+void unit_reload_ended(Supervise *supervise, Unit *unit, bool answered, const char *words, Msec now)
+{
+    Error *err = NULL;
+
+    unit->reloading = false;
+    unit->probe_at = now + supervise->probe_ms;
+    if (!answered) {
+        happened_add(supervise->happened, MAIL__FACT_STATE__BAD, "reload failed", "%s: %s", unit->daemon->name, words);
+        unit_reason(unit, "%s", words);
+        unit_load_failed(supervise, unit, words);
+        unit_event(supervise, unit, SERVICE_SILENT, now);
+        return;
+    }
+    unit->file.answered = true;
+    unit->answered_at = now;
+    unit->silent = 0;
+    err = unit_write_runfile(supervise, unit);
+    unit_event(supervise, unit, SERVICE_ANSWERED, now);
+    happened_add(supervise->happened, MAIL__FACT_STATE__GOOD, "daemon reloaded", "%s%s%s", unit->daemon->name,
+                 err ? ": " : "", err ? err->what : "");
+    error_free(&err);
+    supervise->moved = true;
+}
+
+/* ---- its own words ----------------------------------------------------------------- */
+
+/* Lines stay lines; what else could do something to a terminal or is no UTF-8 goes. */
+static void make_plain(char *text)
+{
+    size_t left = strlen(text);
+
+    while (left) {
+        size_t len = utf8_char_len(text, left);
+        unsigned char first = (unsigned char)*text;
+        if (len == 0 || first == 0x7f || (first < 0x20 && first != '\n'))
+            *text = first == '\t' ? ' ' : '?';
+        /* C1 controls: U+0080 to U+009F */
+        if (len == 2 && first == 0xc2 && (unsigned char)text[1] < 0xa0)
+            text[0] = text[1] = '?';
+        text += len ? len : 1;
+        left -= len ? len : 1;
+    }
+}
+
+static const char *last_lines(char *text)
+{
+    char *at = text + strlen(text);
+    int lines = 0;
+
+    while (at > text && at[-1] == '\n')
+        *--at = '\0';
+    while (at > text && (at[-1] != '\n' || ++lines < LOG_LINES))
+        at--;
+    return at;
+}
+
+/* Never what was written before: it would be the words of another trouble. */
+char *unit_log_end(const Supervise *supervise, const Unit *unit)
+{
+    uint64_t size = log_size(supervise, unit);
+    uint64_t from = size > unit->log_from ? unit->log_from : size;
+    char text[SUPERVISE_WHY_BYTES + 1];
+    char *begin = text;
+
+    if (size - from > SUPERVISE_WHY_BYTES)
+        from = size - SUPERVISE_WHY_BYTES;
+    int fd = open(unit_log(supervise, unit).text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t len = fd < 0 ? 0 : pread(fd, text, SUPERVISE_WHY_BYTES, (off_t)from);
+    if (fd >= 0)
+        close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    if (from > unit->log_from && strchr(text, '\n'))
+        begin = strchr(text, '\n') + 1; /* a line that was cut */
+    make_plain(begin);
+    return xstrdup(last_lines(begin));
+}
