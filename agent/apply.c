@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     PREPARE_WAIT_MS = 60000,
@@ -422,8 +423,10 @@ static void take_answer(Apply *apply, Msec now)
 {
     Error *why = NULL;
     Asked asked = apply->asked;
-    EngineAnswer answer = engine_answer(apply->with.engine, &why);
 
+    if (asked == ASKED_NOTHING) /* somebody else's answer may lie there */
+        return;
+    EngineAnswer answer = engine_answer(apply->with.engine, &why);
     if (answer == ENGINE_PENDING)
         return;
     apply->asked = ASKED_NOTHING;
@@ -701,6 +704,50 @@ static void audit_if_due(Apply *apply, Msec now)
     }
 }
 
+/* ---- what happened to mail-engine ---- */
+
+typedef struct Written {
+    const Mail__Happening *happening;
+    uint64_t time_s;
+    bool there;
+} Written;
+
+static Error *written_compare(void *context, const HappeningRow *row)
+{
+    Written *written = context;
+    uint64_t apart = row->time_s > written->time_s ? row->time_s - written->time_s : written->time_s - row->time_s;
+
+    written->there =
+        written->there || (apart <= 3 && strcmp(row->what, written->happening->what) == 0 &&
+                           strcmp(row->text, written->happening->text ? written->happening->text : "") == 0);
+    return NULL;
+}
+
+/* Our predecessor's last second: mail-engine does not know what it had written down. */
+static bool happening_written(Apply *apply, const Mail__Happening *happening)
+{
+    Written written = {happening, (uint64_t)time(NULL) - happening->age_ms / 1000, false};
+
+    Error *err = journal_happenings(apply->with.journal, 0, JOURNAL_HAPPENINGS, written_compare, &written);
+    error_free(&err); /* damage is seen to by journal_run */
+    return written.there;
+}
+
+static void take_happenings(Apply *apply)
+{
+    const Mail__Happening *happening = NULL;
+    bool known = false;
+
+    if (journal_receiving(apply->with.journal)) /* its transaction is not ours */
+        return;
+    while ((happening = engine_happened(apply->with.engine, &known))) {
+        if (!happening->what || (known && happening_written(apply, happening)))
+            continue;
+        journal_happened(apply->with.journal, happening->severity, happening->what, "%s",
+                         happening->text ? happening->text : "");
+    }
+}
+
 /* ---- the loop ---- */
 
 static void facts(Apply *apply, ConfigStatus config, Msec now)
@@ -784,6 +831,7 @@ static bool step(Apply *apply, Msec now)
 void apply_run(Apply *apply, Msec now)
 {
     take_answer(apply, now);
+    take_happenings(apply);
     take_hold(apply);
     if (!journal_receiving(apply->with.journal) && now >= apply->retry_at) {
         Error *err = apply->tables ? NULL : open_tables(apply); /* not possible when they were found damaged */

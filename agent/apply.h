@@ -8,7 +8,7 @@
  * While mail-engine is away such a change waits; others go on.
  */
 #pragma once
-#include "accounts/file.h"
+#include "accounts/accounts.h"
 #include "decide.h"
 #include "engine.h"
 #include "journal.h"

@@ -9,7 +9,7 @@
 
 enum {
     CONNECT_AGAIN_MS = 1000,
-    LOOK_MS = 5000, /* how old the view may get */
+    LOOK_MS = 1000, /* how old the view may get */
     LOOK_WAIT_MS = 10000,
 };
 
@@ -18,7 +18,11 @@ typedef enum Request { NO_REQUEST, OURS, THEIRS } Request; /* ours: EngineState;
 struct Engine {
     char *socket;
     LocalPeer *peer;
-    Envelope *is; /* last EngineIs */
+    Envelope *is;      /* last EngineIs */
+    Envelope *result;  /* last TaskResult of theirs; NULL: none */
+    uint64_t life;     /* of mail-engine; 0: not known */
+    uint64_t happened; /* newest happening of that life that was handed out */
+    bool first_life;   /* ... and it is the first that we see */
     EngineView view;
     char *trouble;
     Msec connect_at, look_at;
@@ -45,6 +49,7 @@ void engine_free(Engine **engine)
         return;
     local_peer_free(&(*engine)->peer);
     envelope_free(&(*engine)->is);
+    envelope_free(&(*engine)->result);
     error_free(&(*engine)->why);
     free((*engine)->socket);
     free((*engine)->trouble);
@@ -123,6 +128,9 @@ static void look(Engine *engine, Msec now)
     Mail__EngineState state = MAIL__ENGINE_STATE__INIT;
 
     request.body_case = MAIL__ENVELOPE__BODY_ENGINE_STATE;
+    state.has_life = state.has_happened = true;
+    state.life = engine->life;
+    state.happened = engine->happened;
     request.engine_state = &state;
     engine->look_at = now + LOOK_MS;
     request_send(engine, &request, OURS, now + LOOK_WAIT_MS);
@@ -145,6 +153,11 @@ static bool take_is(Engine *engine, Envelope **envelope, Msec now)
     engine->view.seen_at = now;
     free(engine->trouble);
     engine->trouble = NULL;
+    if (is->life != engine->life) {
+        engine->first_life = !engine->life;
+        engine->life = is->life;
+        engine->happened = 0;
+    }
     envelope_free(&engine->is);
     engine->is = *envelope;
     *envelope = NULL;
@@ -175,6 +188,14 @@ static void take(Engine *engine, Envelope **envelope, Msec now)
             request_over(engine, ENGINE_DONE);
         else
             lose(engine, error_new(ERROR_INVALID, "mail-engine's digest has not its size"), now);
+        break;
+    case MAIL__ENVELOPE__BODY_TASK_RESULT:
+        if (engine->request != THEIRS)
+            break;
+        envelope_free(&engine->result);
+        engine->result = *envelope;
+        *envelope = NULL;
+        request_over(engine, ENGINE_DONE);
         break;
     default: /* progress and the like */
         break;
@@ -241,6 +262,7 @@ bool engine_ask(Engine *engine, Envelope *request, Msec now, Msec wait_ms)
 {
     if (!engine_free_for(engine) || !request_send(engine, request, THEIRS, now + wait_ms))
         return false;
+    envelope_free(&engine->result);
     Error *ended = local_peer_run(engine->peer); /* at once: the loop has run this part already */
     if (ended)
         lose(engine, ended, now);
@@ -257,4 +279,23 @@ EngineAnswer engine_answer(Engine *engine, Error **ret_why)
         engine->why = NULL;
     }
     return engine->answer;
+}
+
+const Mail__TaskResult *engine_task_result(const Engine *engine)
+{
+    return engine->result ? engine->result->task_result : NULL;
+}
+
+const Mail__Happening *engine_happened(Engine *engine, bool *ret_known)
+{
+    const Mail__EngineIs *is = engine_is(engine);
+
+    for (size_t i = 0; is && is->life && i < is->n_happenings; i++)
+        if (is->happenings[i]->number > engine->happened) { /* oldest first */
+            engine->happened = is->happenings[i]->number;
+            *ret_known = engine->first_life;
+            return is->happenings[i];
+        }
+    engine->first_life = false;
+    return NULL;
 }

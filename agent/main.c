@@ -1,6 +1,7 @@
 /* mail-agent: the node's unprivileged half.  Parses the network and the directory; keeps node.db and mail.db. */
-#include "accounts/file.h"
+#include "accounts/accounts.h"
 #include "apply.h"
+#include "directory.h"
 #include "engine.h"
 #include "join.h"
 #include "journal.h"
@@ -13,6 +14,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/proc.h"
+#include "tables/places.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -118,11 +120,12 @@ typedef struct Agent {
     Journal *journal;
     Link *link;
     Engine *engine;
+    Directory *directory;
     Accounts *accounts;
     Report *report;
     Apply *apply;
     Tasks *tasks;
-    Path tables;
+    Path tables, slapd;
     char *complained; /* about node.db, said once */
 } Agent;
 
@@ -134,6 +137,7 @@ static void agent_free(Agent **agent)
     apply_free(&(*agent)->apply);
     report_free(&(*agent)->report);
     accounts_free(&(*agent)->accounts);
+    directory_free(&(*agent)->directory);
     engine_free(&(*agent)->engine);
     link_free(&(*agent)->link);
     journal_free(&(*agent)->journal);
@@ -189,7 +193,16 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
         return err;
     agent->tables = path_in(args->root, "var/lib/mailnode/tables");
     agent->engine = engine_new(path_in(args->root, "run/mailnode/engine/engine.sock").text);
-    agent->accounts = accounts_new(args->accounts);
+    snprintf(agent->slapd.text, sizeof agent->slapd.text, PLACE_LDAPI, strcmp(args->root, "/") == 0 ? "" : args->root);
+    agent->directory = directory_new(&(DirectoryParts){
+        .link = agent->link,
+        .journal = agent->journal,
+        .node = agent->identity->node,
+        .socket = agent->slapd.text,
+    });
+    agent->accounts = args->accounts
+                          ? accounts_new(args->accounts)
+                          : accounts_of_mirror(mirror_new(agent->journal, agent->directory, agent->identity->node));
     agent->report = report_new(agent->journal);
     err = apply_new(
         &(ApplyParts){
@@ -206,7 +219,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
         &agent->apply);
     if (err)
         return err;
-    agent->tasks = tasks_new(agent->link, agent->journal, agent->apply, agent->report);
+    agent->tasks = tasks_new(agent->link, agent->journal, agent->engine, agent->apply, agent->report);
     *ret_agent = agent;
     agent = NULL;
     return NULL;
@@ -239,8 +252,9 @@ static int run(const Args *args)
     while (!stop_requested()) {
         Msec now = clock_ms();
         journal_mind(agent, now);
-        link_run(agent->link, now);         /* what arrived goes to the journal */
-        engine_run(agent->engine, now);     /* what mail-engine answered */
+        link_run(agent->link, now);     /* what arrived goes to the journal */
+        engine_run(agent->engine, now); /* what mail-engine answered */
+        directory_run(agent->directory, now);
         accounts_run(agent->accounts, now); /* what the directory says */
         apply_run(agent->apply, now);       /* journal to mail-engine, then to the tables */
         tasks_run(agent->tasks, now);
@@ -248,6 +262,7 @@ static int run(const Args *args)
         Waiter wake = waiter_start();
         link_wait(agent->link, &wake);
         engine_wait(agent->engine, &wake);
+        directory_wait(agent->directory, &wake);
         accounts_wait(agent->accounts, &wake);
         apply_wait(agent->apply, &wake);
         tasks_wait(agent->tasks, &wake);

@@ -10,31 +10,62 @@ enum {
     FINDINGS_MAX = 200,
     TASK_ID_LEN = 26,
     DEADLINE_DEFAULT_MS = 60000,
+    CONNECT_WAIT_MS = 3000,
 };
+
+typedef struct Check {
+    Mail__Finding findings[FINDINGS_MAX], *list[FINDINGS_MAX];
+    size_t n, n_mended;
+    Error *err;    /* of our own audit */
+    char *verdict; /* mail-engine's; NULL: it was not asked */
+} Check;
+
+/* Of the task that is carried out. */
+typedef enum Phase { PHASE_OURS, PHASE_ASKING, PHASE_ASKED } Phase;
 
 struct Tasks {
     Link *link;
     Journal *journal;
+    Engine *engine;
     Apply *apply;
     Report *report;
     bool swept;       /* what an earlier life left unfinished has its result */
     uint64_t session; /* in which the results were said last */
-    Envelope *next;   /* journaled, waits until nothing is half done; NULL: none */
+    Envelope *next;   /* journaled, and carried out; NULL: none */
     Msec until;       /* its deadline */
+    Phase phase;
+    Msec asking_until; /* how long a connection to mail-engine may take */
+    Check *check;      /* what was found so far */
+    bool cancelled;    /* mail-engine's answer is still awaited */
 };
 
-Tasks *tasks_new(Link *link, Journal *journal, Apply *apply, Report *report)
+Tasks *tasks_new(Link *link, Journal *journal, Engine *engine, Apply *apply, Report *report)
 {
     Tasks *tasks = xcalloc(1, sizeof *tasks);
 
-    *tasks = (Tasks){.link = link, .journal = journal, .apply = apply, .report = report};
+    *tasks = (Tasks){.link = link, .journal = journal, .engine = engine, .apply = apply, .report = report};
     return tasks;
+}
+
+static void check_free(Check **check)
+{
+    if (!*check)
+        return;
+    for (size_t i = 0; i < (*check)->n; i++) {
+        free((*check)->findings[i].where);
+        free((*check)->findings[i].text);
+    }
+    error_free(&(*check)->err);
+    free((*check)->verdict);
+    free(*check);
+    *check = NULL;
 }
 
 void tasks_free(Tasks **tasks)
 {
     if (!*tasks)
         return;
+    check_free(&(*tasks)->check);
     envelope_free(&(*tasks)->next);
     free(*tasks);
     *tasks = NULL;
@@ -121,12 +152,7 @@ static void say_not_run(Tasks *tasks, const char *id, Mail__TaskState state, Err
     error_free(&why);
 }
 
-/* ---- node check ---- */
-
-typedef struct Check {
-    Mail__Finding findings[FINDINGS_MAX], *list[FINDINGS_MAX];
-    size_t n;
-} Check;
+/* ---- what is found ---- */
 
 static void finding(Check *check, Mail__FactState severity, const char *where, const char *text, bool repaired)
 {
@@ -147,34 +173,128 @@ static void drift_found(void *context, const char *where, const char *text)
     finding(context, MAIL__FACT_STATE__DEGRADED, where, text, true);
 }
 
+/* What mail-engine has found about a daemon says more than that daemon's fact. */
 static void fact_found(void *context, const char *name, Mail__FactState state, const char *text)
 {
-    finding(context, state, name, text ? text : "", false);
+    Check *check = context;
+
+    for (size_t i = 0; i < check->n; i++)
+        if (strcmp(check->findings[i].where, name) == 0)
+            return;
+    finding(check, state, name, text ? text : "", false);
+}
+
+static bool is_check(const Tasks *tasks)
+{
+    return tasks->next->task_start->verb_case == MAIL__TASK_START__VERB_NODE_CHECK;
 }
 
 /* The audit always mends what it finds: rows that are known to be wrong are not left for mail to follow. */
-static void node_check(Tasks *tasks, const char *id)
+static void audit_ours(Tasks *tasks)
 {
-    DEFER(xfree) Check *check = xcalloc(1, sizeof *check);
-    Mail__TaskResult result = MAIL__TASK_RESULT__INIT;
+    Check *check = tasks->check;
 
-    Error *err = apply_audit(tasks->apply, drift_found, check);
-    size_t n_mended = check->n;
-    if (err && err->code == ERROR_DAMAGED && check->n)
-        error_free(&err); /* a finding already: it is begun anew */
+    check->err = apply_audit(tasks->apply, drift_found, check);
+    check->n_mended = check->n;
+    if (check->err && check->err->code == ERROR_DAMAGED && check->n)
+        error_free(&check->err); /* a finding already: it is begun anew */
+}
+
+static void not_asked(Check *check, const char *why)
+{
+    DEFER(xfree) char *text = xasprintf("was not asked: %s", why);
+
+    finding(check, MAIL__FACT_STATE__UNKNOWN, "mail-engine", text, false);
+}
+
+static void engine_found(Check *check, const Mail__TaskResult *result)
+{
+    for (size_t i = 0; i < result->n_findings; i++) {
+        const Mail__Finding *found = result->findings[i];
+        finding(check, found->severity, found->where ? found->where : "mail-engine", found->text ? found->text : "",
+                found->repaired);
+        check->n_mended += found->repaired;
+    }
+    if (result->state == MAIL__TASK_STATE__FAILED)
+        finding(check, MAIL__FACT_STATE__BAD, "mail-engine",
+                result->why && result->why->what ? result->why->what : "its part failed", false);
+    check->verdict = xstrdup(result->verdict ? result->verdict : "");
+}
+
+static void conclude(Tasks *tasks)
+{
+    Check *check = tasks->check;
+    Mail__TaskResult result = MAIL__TASK_RESULT__INIT;
+    DEFER(xfree) char *ours = NULL, *verdict = NULL;
+
     report_each_bad(tasks->report, fact_found, check);
-    DEFER(xfree)
-    char *verdict = xasprintf("%llu objects checked, %zu findings, %zu mended",
-                              (unsigned long long)journal_count(tasks->journal), check->n, n_mended);
+    if (is_check(tasks))
+        ours = xasprintf("%llu objects checked, %zu findings, %zu mended",
+                         (unsigned long long)journal_count(tasks->journal), check->n, check->n_mended);
+    else
+        ours = xasprintf("%zu findings", check->n);
+    verdict =
+        check->verdict && *check->verdict ? xasprintf("%s; mail-engine: %s", ours, check->verdict) : xstrdup(ours);
     result.verdict = verdict;
     result.n_findings = check->n;
     result.findings = check->list;
-    result.state = err ? MAIL__TASK_STATE__FAILED : check->n ? MAIL__TASK_STATE__FOUND : MAIL__TASK_STATE__SUCCEEDED;
-    end(tasks, &result, id, err);
-    for (size_t i = 0; i < check->n; i++) {
-        free(check->findings[i].where);
-        free(check->findings[i].text);
+    result.state = tasks->cancelled ? MAIL__TASK_STATE__CANCELLED
+                   : check->err     ? MAIL__TASK_STATE__FAILED
+                   : check->n       ? MAIL__TASK_STATE__FOUND
+                                    : MAIL__TASK_STATE__SUCCEEDED;
+    end(tasks, &result, tasks->next->task_start->task_id, check->err);
+    check->err = NULL;
+    check_free(&tasks->check);
+    envelope_free(&tasks->next);
+}
+
+/* ---- mail-engine's part ---- */
+
+static bool ask_engine(Tasks *tasks, Msec now)
+{
+    Envelope request = MAIL__ENVELOPE__INIT;
+    Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
+
+    body.task = tasks->next->task_start;
+    request.body_case = MAIL__ENVELOPE__BODY_ENGINE_TASK;
+    request.engine_task = &body;
+    return engine_ask(tasks->engine, &request, now, tasks->until - now);
+}
+
+/* True: there is nothing more to wait for. */
+static bool asking(Tasks *tasks, Msec now)
+{
+    EngineView view = engine_view(tasks->engine);
+
+    if (view.link != ENGINE_THERE && (view.link == ENGINE_AWAY || now >= tasks->asking_until)) {
+        not_asked(tasks->check, view.trouble ? view.trouble : "it does not answer");
+        return true;
     }
+    if (now >= tasks->until) {
+        not_asked(tasks->check, "it was busy until the deadline");
+        return true;
+    }
+    if (engine_free_for(tasks->engine) && ask_engine(tasks, now))
+        tasks->phase = PHASE_ASKED;
+    return false;
+}
+
+static bool answered(Tasks *tasks)
+{
+    Error *why = NULL;
+    EngineAnswer answer = engine_answer(tasks->engine, &why);
+    const Mail__TaskResult *result = answer == ENGINE_DONE ? engine_task_result(tasks->engine) : NULL;
+
+    if (answer == ENGINE_PENDING)
+        return false;
+    if (result)
+        engine_found(tasks->check, result);
+    else if (answer == ENGINE_FAILED)
+        not_asked(tasks->check, why->what);
+    else
+        not_asked(tasks->check, "it went away, or did not answer in time");
+    error_free(&why);
+    return true;
 }
 
 /* ---- the controller's words ---- */
@@ -233,7 +353,7 @@ static void start(Tasks *tasks, Envelope **envelope, Msec now)
     }
     if (known.there)
         return;
-    if (task->verb_case != MAIL__TASK_START__VERB_NODE_CHECK) {
+    if (task->verb_case != MAIL__TASK_START__VERB_NODE_CHECK && task->verb_case != MAIL__TASK_START__VERB_NODE_DOCTOR) {
         end_without(tasks, id, MAIL__TASK_STATE__FAILED, error_new(ERROR_UNSUPPORTED, "this node knows no such task"));
         return;
     }
@@ -241,12 +361,22 @@ static void start(Tasks *tasks, Envelope **envelope, Msec now)
     tasks->until = now + (task->has_deadline_ms ? task->deadline_ms : DEADLINE_DEFAULT_MS);
     tasks->next = *envelope;
     *envelope = NULL;
+    tasks->phase = PHASE_OURS;
+    tasks->cancelled = false;
+    tasks->check = xcalloc(1, sizeof *tasks->check);
 }
 
 static void cancel(Tasks *tasks, const char *id)
 {
-    if (tasks->next && strcmp(tasks->next->task_start->task_id, id) == 0) {
+    bool ours = tasks->next && strcmp(tasks->next->task_start->task_id, id) == 0;
+
+    if (ours && tasks->phase == PHASE_ASKED) {
+        tasks->cancelled = true; /* its answer must be taken; nobody waits for what is in it */
+        return;
+    }
+    if (ours) {
         end_without(tasks, id, MAIL__TASK_STATE__CANCELLED, NULL);
+        check_free(&tasks->check);
         envelope_free(&tasks->next);
         return;
     }
@@ -328,16 +458,23 @@ static void say_all(Tasks *tasks)
 
 static void run_next(Tasks *tasks, Msec now)
 {
-    const char *id = tasks->next->task_start->task_id;
-
-    if (apply_settled(tasks->apply))
-        node_check(tasks, id);
-    else if (now >= tasks->until)
-        end_without(tasks, id, MAIL__TASK_STATE__FAILED,
-                    error_new(ERROR_UNAVAILABLE, "a change was on its way until the deadline"));
-    else
-        return;
-    envelope_free(&tasks->next);
+    if (tasks->phase == PHASE_OURS) {
+        if (is_check(tasks) && !apply_settled(tasks->apply)) {
+            if (now < tasks->until)
+                return;
+            end_without(tasks, tasks->next->task_start->task_id, MAIL__TASK_STATE__FAILED,
+                        error_new(ERROR_UNAVAILABLE, "a change was on its way until the deadline"));
+            check_free(&tasks->check);
+            envelope_free(&tasks->next);
+            return;
+        }
+        if (is_check(tasks))
+            audit_ours(tasks);
+        tasks->phase = PHASE_ASKING;
+        tasks->asking_until = now + CONNECT_WAIT_MS;
+    }
+    if (tasks->phase == PHASE_ASKING ? asking(tasks, now) : answered(tasks))
+        conclude(tasks);
 }
 
 void tasks_run(Tasks *tasks, Msec now)
@@ -363,6 +500,9 @@ void tasks_run(Tasks *tasks, Msec now)
 
 void tasks_wait(const Tasks *tasks, Waiter *wake)
 {
-    if (tasks->next && !journal_receiving(tasks->journal))
-        waiter_at(wake, tasks->until);
+    if (!tasks->next || journal_receiving(tasks->journal))
+        return;
+    waiter_at(wake, tasks->until);
+    if (tasks->phase == PHASE_ASKING)
+        waiter_at(wake, tasks->asking_until);
 }

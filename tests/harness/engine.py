@@ -35,6 +35,8 @@ class Engine:
         self.calls = []             # (verb, message) in the order of arrival
         self.hang = False
         self.facts = [("postfix", report_pb2.GOOD, "ready"), ("dovecot", report_pb2.GOOD, "ready")]
+        self.findings = []          # of the next task: (severity, where, text)
+        self.life, self.happenings = 0, []   # (number, severity, what, text)
         self._refuse = {}           # verb -> (words, once)
         self._lock = threading.Lock()
         self._thread = None
@@ -46,6 +48,9 @@ class Engine:
 
     def refuse_switch(self, words, once=False):
         self._refuse["switch"] = (words, once)
+
+    def refuse_task(self, words, once=False):
+        self._refuse["task"] = (words, once)
 
     def relent(self):
         self._refuse.clear()
@@ -139,8 +144,9 @@ class Engine:
         reply.in_reply_to, reply.last = envelope.id, True
         peer.say(reply)
 
-    def _engine_state(self, _):
-        return self._is()
+    def _engine_state(self, message):
+        known = message.happened if message.life == self.life else 0
+        return self._is([h for h in self.happenings if h[0] > known])
 
     def _engine_prepare(self, message):
         refusal = self._refusal("prepare")
@@ -168,11 +174,21 @@ class Engine:
     def _engine_refresh(self, _):
         return _envelope("done")
 
-    def _engine_task(self, _):
-        return _failure(control_pb2.UNSUPPORTED, "no task of mail-engine yet")
+    def _engine_task(self, message):
+        refusal = self._refusal("task")
+        if refusal:
+            return refusal
+        reply = _envelope("task_result", task_id=message.task.task_id, verdict="nothing to say",
+                          state=control_pb2.FOUND if self.findings else control_pb2.SUCCEEDED)
+        for severity, where, text in self.findings:
+            reply.task_result.findings.add(severity=severity, where=where, text=text)
+        return reply
 
-    def _is(self):
-        reply = _envelope("engine_is", generation=self.generation, revision=self.revision, config_digest=self.digest)
+    def _is(self, happenings=()):
+        reply = _envelope("engine_is", generation=self.generation, revision=self.revision, config_digest=self.digest,
+                          life=self.life)
+        for number, severity, what, text in happenings:
+            reply.engine_is.happenings.add(number=number, severity=severity, what=what, text=text, age_ms=0)
         for name, state, text in self.facts:
             reply.engine_is.facts.add(name=name, state=state, text=text, age_ms=0)
         return reply

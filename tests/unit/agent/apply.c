@@ -126,6 +126,13 @@ const Mail__EngineIs *engine_is(const Engine *self)
     return NULL;
 }
 
+const Mail__Happening *engine_happened(Engine *self, bool *ret_known)
+{
+    (void)self;
+    *ret_known = false;
+    return NULL;
+}
+
 bool engine_free_for(const Engine *self)
 {
     (void)self;
@@ -257,6 +264,13 @@ Error *tables_touch_all(Tables *tables)
 {
     (void)tables;
     buf_append_text(&said, "touch all; ");
+    return NULL;
+}
+
+Error *tables_directory_away(Tables *tables, bool away)
+{
+    (void)tables;
+    buf_printf(&said, "directory %s; ", away ? "away" : "back");
     return NULL;
 }
 

@@ -1,3 +1,4 @@
+#include "accounts/accounts.h"
 #include "accounts/file.h"
 
 #include "base/path.h"
