@@ -28,6 +28,8 @@ void change_wait(const Change *change, Waiter *wake);
  * CONFLICT: another is under way (the caller queues), or 'revision' is not the prepared one. */
 CHECKED Error *change_prepare(Change *change, const Mail__EnginePrepare *prepare, Msec now);
 CHECKED Error *change_switch(Change *change, uint64_t revision, Msec now);
+bool change_busy(
+    const Change *change);         /* one is under way, perhaps one of its own: prepare and switch would be CONFLICT */
 void change_abort(Change *change); /* what is prepared goes; a switch under way is carried through */
 
 typedef enum ChangeAnswer { CHANGE_PENDING, CHANGE_DONE, CHANGE_FAILED } ChangeAnswer;
@@ -41,9 +43,14 @@ typedef struct InForce {
     const NodeState *state;        /* NULL: none */
     const FileSet *files;
 } InForce;
-InForce change_in_force(const Change *change);
+InForce change_in_force(const Change *change); /* while a switch is proved: the last good one */
 
-/* F-178: files of the generation in force that are not as they were rendered.  'found' gets path and a diff of lines. */
+/* "configuration", "certificate", "overrides".  Borrowed until the next call. */
+size_t change_facts(Change *change, Msec now, Mail__Fact *const **ret_facts);
+
+/* F-178: files of the generation in force that are not as they were rendered, and overrides that changed since.  'found'
+ * gets path and a diff of lines.  repair: the files are as rendered again and their daemons load them; overrides are taken
+ * in by a change of its own, soon.  CONFLICT: a change is under way. */
 CHECKED Error *change_drift(Change *change, bool repair,
                             void (*found)(void *context, const char *path, const char *diff), void *context,
                             size_t *ret_n);
