@@ -96,17 +96,17 @@ static Error *next_message(Conn *conn, int id, int all, Msec until, LDAPMessage 
     }
     ldap_abandon_ext(conn->ld, id, NULL, NULL);
     conn->lost = true;
-    return error_new(ERROR_UNAVAILABLE, "directory: no answer for %d s", CONN_WAIT_MS / 1000);
+    return error_new(ERROR_UNAVAILABLE, "directory: no answer in time");
 }
 
 /* Of an operation with one answer.  rc: of the call that sent it. */
-static Error *wait_done(Conn *conn, int rc, int id)
+static Error *wait_done(Conn *conn, int rc, int id, Msec wait_ms)
 {
     LDAPMessage *message = NULL;
 
     if (rc != LDAP_SUCCESS)
         return broken(conn, rc);
-    Error *err = next_message(conn, id, LDAP_MSG_ALL, clock_ms() + CONN_WAIT_MS, &message);
+    Error *err = next_message(conn, id, LDAP_MSG_ALL, clock_ms() + wait_ms, &message);
     if (!err)
         err = result_error(conn, message);
     ldap_msgfree(message);
@@ -138,7 +138,7 @@ static Error *start(const char *socket, Conn **ret_conn)
 {
     DEFER(conn_free) Conn *conn = xcalloc(1, sizeof *conn);
     DEFER(xfree) char *url = socket_url(socket);
-    struct timeval wait = {.tv_sec = CONN_WAIT_MS / 1000};
+    struct timeval wait = {.tv_sec = CONN_GREET_MS / 1000};
     int version = LDAP_VERSION3;
 
     int rc = ldap_initialize(&conn->ld, url);
@@ -168,7 +168,7 @@ Error *conn_open(const char *socket, Conn **ret_conn)
     if (err)
         return err;
     int rc = ldap_sasl_bind(conn->ld, NULL, "EXTERNAL", &nobody, NULL, NULL, &id);
-    err = wait_done(conn, rc, id);
+    err = wait_done(conn, rc, id, CONN_GREET_MS);
     if (err)
         return err;
     *ret_conn = conn;
@@ -187,7 +187,7 @@ Error *conn_may_bind(const char *socket, const char *dn, const void *password, s
     if (err)
         return err;
     int rc = ldap_sasl_bind(conn->ld, dn, LDAP_SASL_SIMPLE, &secret, NULL, NULL, &id);
-    err = wait_done(conn, rc, id);
+    err = wait_done(conn, rc, id, CONN_WAIT_MS);
     bool may = !err;
     if (err && err->code != ERROR_DENIED)
         return err;
@@ -274,6 +274,7 @@ typedef struct Search {
     Conn *conn;
     Error *(*each)(void *context, const Entry *entry);
     void *context;
+    Msec wait_ms;         /* for a page */
     struct berval cookie; /* of the next page; none: empty */
 } Search;
 
@@ -306,7 +307,7 @@ static Error *search_result(Search *search, LDAPMessage *message)
 
 static Error *search_page(Search *search, int id)
 {
-    Msec until = clock_ms() + CONN_WAIT_MS;
+    Msec until = clock_ms() + search->wait_ms;
 
     for (bool over = false; !over;) {
         LDAPMessage *message = NULL;
@@ -347,7 +348,12 @@ static Error *page_ask(Search *search, const char *base, Scope scope, const char
 Error *conn_search(Conn *conn, const char *base, Scope scope, const char *filter, const char *const *attributes,
                    Error *(*each)(void *context, const Entry *entry), void *context)
 {
-    Search search = {.conn = conn, .each = each, .context = context};
+    Search search = {
+        .conn = conn,
+        .each = each,
+        .context = context,
+        .wait_ms = scope == SCOPE_BASE ? CONN_GREET_MS : CONN_WAIT_MS,
+    };
     Error *err = NULL;
     int id = 0;
 
@@ -420,7 +426,7 @@ Error *conn_add(Conn *conn, const char *dn, const Mods *mods)
     int id = 0;
     int rc = ldap_add_ext(conn->ld, dn, mods->list, NULL, NULL, &id);
 
-    return wait_done(conn, rc, id);
+    return wait_done(conn, rc, id, CONN_WAIT_MS);
 }
 
 Error *conn_modify(Conn *conn, const char *dn, const Mods *mods)
@@ -430,7 +436,7 @@ Error *conn_modify(Conn *conn, const char *dn, const Mods *mods)
     if (!mods->n)
         return NULL;
     int rc = ldap_modify_ext(conn->ld, dn, mods->list, NULL, NULL, &id);
-    return wait_done(conn, rc, id);
+    return wait_done(conn, rc, id, CONN_WAIT_MS);
 }
 
 Error *conn_delete(Conn *conn, const char *dn)
@@ -438,7 +444,7 @@ Error *conn_delete(Conn *conn, const char *dn)
     int id = 0;
     int rc = ldap_delete_ext(conn->ld, dn, NULL, NULL, &id);
 
-    return wait_done(conn, rc, id);
+    return wait_done(conn, rc, id, CONN_WAIT_MS);
 }
 
 Error *conn_password(Conn *conn, const char *dn, const void *password, size_t size)
@@ -448,5 +454,5 @@ Error *conn_password(Conn *conn, const char *dn, const void *password, size_t si
 
     assert(size); /* RFC 3062: none asks the directory to make one up */
     int rc = ldap_passwd(conn->ld, &user, NULL, &secret, NULL, NULL, &id);
-    return wait_done(conn, rc, id);
+    return wait_done(conn, rc, id, CONN_WAIT_MS);
 }

@@ -16,8 +16,9 @@
 #include <stddef.h>
 
 enum {
-    CONN_WAIT_MS = 10000,                  /* for each operation, or page of one */
-    CONN_PAGE = 500,                       /* entries */
+    CONN_WAIT_MS = 10000, /* for each operation, or page of one */
+    CONN_GREET_MS = 3000, /* for what costs the directory nothing: the bind, and the look at one entry */
+    CONN_PAGE = 500,      /* entries */
     CONN_MESSAGE_BYTES = 32 * 1024 * 1024, /* one entry: a group with half a million members */
 };
 

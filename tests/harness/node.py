@@ -38,11 +38,13 @@ class Node:
             raise AssertionError(f"wanted exit {code}:\n{done!r}")
         return done
 
-    def start(self, crash=None, wait=False, engine=True, env=None):
+    def start(self, crash=None, wait=False, engine=True, env=None, accounts=True):
+        """accounts=False: from the directory, as on a real node."""
         if engine and not self.engine._thread:
             self.engine.start()
-        self.agent = Program(f"agent of {self.name}", [paths.AGENT, "--root", self.root, "--accounts", self.accounts],
-                             self.log, {"MAILNODE_BOOT_ID": self.boot_id, "MAILNODE_CRASH": crash, **(env or {})})
+        people = ["--accounts", self.accounts] if accounts else []
+        self.agent = Program(f"agent of {self.name}", [paths.AGENT, "--root", self.root, *people], self.log,
+                             {"MAILNODE_BOOT_ID": self.boot_id, "MAILNODE_CRASH": crash, **(env or {})})
         if wait:
             self.wait_online()
         return self
