@@ -116,7 +116,7 @@ static bool relaying_run(Ask *ask, Msec now)
             relaying->part ? RELAY_PART : nodes_relayed(relaying->nodes, relaying->ticket, &relaying->part);
         if (state == RELAY_GONE)
             return give_up(ask, relaying, "went away before it answered");
-        if (state == RELAY_PENDING && now >= relaying->until)
+        if (now >= relaying->until) /* nor does an answer go on for ever */
             return give_up(ask, relaying, "did not answer within 30 s");
         ask->at = relaying->until;
         if (state == RELAY_PENDING)

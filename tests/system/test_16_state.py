@@ -261,11 +261,14 @@ def test_every_field_of_the_configuration_reaches_prepare(cluster):
     c.ctl("node set mx1 description=rack")
     c.ctl("instance set main listen=127.0.0.1 running=no")
     c.ctl("user-domain set staff replicas=mx2 listen=127.0.0.1")
+    c.ctl("settings set message-size=50M queue-lifetime=48h delay-warning=4h junk=no junk-folder=Spam login-mode=security")
+    c.ctl("filter set antivirus=no infected=reject scanner-away=pass spam-flag=5.5 deny=12")
+    c.ctl("tls set follow-certificate=/etc/ssl/mail.pem follow-key=/etc/ssl/mail.key")
     seen = {}
     for stated in engine.stated():
         member = getattr(stated, stated.WhichOneof("body"))
         seen.setdefault(member.DESCRIPTOR.name, set()).update(field.name for field, _ in member.ListFields())
-    for name in ("Node", "Instance", "UserDomain"):
+    for name in ("Node", "Instance", "UserDomain", "Settings", "Filter", "Tls"):
         fields = {f.name for f in desired_pb2.DESCRIPTOR.message_types_by_name[name].fields}
         assert seen[name] == fields, (name, fields - seen[name])
 
