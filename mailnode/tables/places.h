@@ -15,6 +15,7 @@
 #define PLACE_QUEUE "%s/var/lib/mailnode/spool/postfix"   /* root 0755, as postfix wants its folders */
 #define PLACE_POSTFIX_DATA "%s/var/lib/mailnode/postfix"  /* postfix 0750 */
 #define PLACE_DOVECOT_STATE "%s/var/lib/mailnode/dovecot" /* root 0755 */
+#define PLACE_SIEVE_COMPILED PLACE_DOVECOT_STATE "/sieve" /* vmail 0700: our scripts, compiled at the first delivery */
 #define PLACE_RSPAMD_DATA "%s/var/lib/mailnode/rspamd"    /* _rspamd 0750 */
 #define PLACE_REDIS_DATA "%s/var/lib/mailnode/redis"      /* redis 0750 */
 #define PLACE_CLAMD_DATA "%s/var/lib/mailnode/clamav"     /* clamav 0755: signatures */

@@ -45,9 +45,36 @@
     " UNION ALL SELECT login FROM policy WHERE login IS NOT NULL AND EXISTS (SELECT 1 FROM userdb WHERE name='%s')"    \
     " AND NOT EXISTS (SELECT 1 FROM login WHERE name='%s')"
 
-/* Dovecot's userdb.  0 bytes is no limit; an autoexpunge of 0 is off. */
-#define QUERY_USERDB                                                                                                   \
+/* Nobody may be told "no such user" because a table was lost, or while a name that left the directory is put off: the
+ * statement itself fails then, "malformed JSON" in Dovecot's log, and Dovecot puts off login and delivery.  'columns':
+ * NULLs behind the first, as many as the query has. */
+#define QUERY_OR_PUT_OFF(columns)                                                                                      \
+    " UNION ALL SELECT json('put off: ' || o.open)" columns                                                            \
+    " FROM (SELECT count(*) AS open FROM gate WHERE known IS NULL) o"                                                  \
+    " WHERE (o.open=0 OR EXISTS (SELECT 1 FROM gone WHERE kind='u' AND name='%Ln'))"                                   \
+    " AND NOT EXISTS (SELECT 1 FROM userdb WHERE name='%Ln')"
+
+/* Dovecot's userdb.  0 bytes is no limit; an autoexpunge of 0 is off.  sieve_user_email: whom automatic replies are
+ * from; a user without an address gets none.  The junk folder's own name, not its label in dovecot.conf, is in the last
+ * column's: the renderer puts the query together; without a junk folder that column is left out. */
+#define QUERY_USERDB_FIELDS                                                                                            \
     "SELECT u.name AS user, '*:bytes=' || coalesce(u.quota, p.quota) AS quota_rule, u.acl_groups AS acl_groups,"       \
-    " coalesce(u.spam_retention, p.spam_retention) || 's' AS \"namespace/inbox/mailbox/Junk/autoexpunge\""             \
-    " FROM userdb u CROSS JOIN policy p WHERE u.name='%Ln'"
+    " u.name || '@' || (SELECT min(name) FROM domain WHERE class IN ('-u','-ug')) AS sieve_user_email"
+#define QUERY_USERDB_RETENTION ", coalesce(u.spam_retention, p.spam_retention) || 's' AS "
+#define QUERY_USERDB_FROM " FROM userdb u CROSS JOIN policy p WHERE u.name='%Ln'"
+#define QUERY_USERDB                                                                                                   \
+    QUERY_USERDB_FIELDS QUERY_USERDB_RETENTION                                                                         \
+        "\"namespace/inbox/mailbox/Junk/autoexpunge\"" QUERY_USERDB_FROM QUERY_OR_PUT_OFF(", NULL, NULL, NULL, NULL")
+#define QUERY_USERDB_NO_JUNK QUERY_USERDB_FIELDS QUERY_USERDB_FROM QUERY_OR_PUT_OFF(", NULL, NULL, NULL")
 #define QUERY_USERDB_ITERATE "SELECT name AS user FROM userdb"
+
+/* Dovecot's first passdb: who may log in at all, by which name; the directory has the password.  A login is NAME, or
+ * NAME@DOMAIN of a domain in which users have addresses; %n and the cache know NAME alone, so the domain is that of the
+ * login as it was typed.  %{secured} is 'secured' for a connection from one of the node's own addresses to itself, which
+ * Dovecot takes for as good as TLS: it is not.  smtpd has said so already. */
+#define QUERY_PASSDB                                                                                                   \
+    "SELECT u.name AS user, u.name AS ldap_bind, NULL AS password, 'Y' AS noauthenticate"                              \
+    " FROM userdb u WHERE u.name='%Ln' AND u.login=1"                                                                  \
+    " AND ('%L{orig_domain}'='' OR EXISTS"                                                                             \
+    " (SELECT 1 FROM domain d WHERE d.name='%L{orig_domain}' AND d.class IN ('-u','-ug')))"                            \
+    " AND ('%{secured}'='TLS' OR '%s' NOT IN ('imap','pop3','sieve'))" QUERY_OR_PUT_OFF(", NULL, NULL, NULL")
