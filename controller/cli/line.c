@@ -248,7 +248,6 @@ static Error *field_unknown(const Command *command, const char *field)
  * said again.  Where it is, is enough here: the command reads it. */
 static Error *secret_take(Line *line, const char *field, bool edits, const char *text)
 {
-    DEFER(xfree) char *title = command_title(line->command);
     bool from = strcmp(text, "-") == 0 || (*text == '@' && text[1]);
 
     if (!edits && from && !line->secret_from) {

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -103,6 +104,7 @@ static Error *ask_twice(Cli *cli, const char *whose, bool may_be_none, Password 
     err = ask_once("Once more: ", &again);
     if (err)
         return err;
+    assert(password->octets && again.octets); /* asked for */
     if (password->size != again.size || memcmp(password->octets, again.octets, again.size) != 0)
         return cli_usage(cli, "the two are not the same, nothing was changed");
     return form_check(password, "password");

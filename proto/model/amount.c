@@ -106,17 +106,20 @@ enum { SCORE_ONE = 100 };
 static Reading score_parse(const char *text, uint64_t *ret_score)
 {
     size_t n_whole = strspn(text, "0123456789"), n_part = 0;
-    const char *point = text + n_whole;
+    const char *behind = text + n_whole, *digits = behind;
     uint64_t whole, part = 0;
 
-    if (*point == '.')
-        n_part = strspn(point + 1, "0123456789");
-    if (!n_whole || (*point == '.' && (!n_part || n_part > 2)) || point[*point == '.' ? n_part + 1 : 0])
+    if (*behind == '.') {
+        digits = behind + 1;
+        n_part = strspn(digits, "0123456789");
+        behind = n_part == 1 || n_part == 2 ? digits + n_part : digits - 1;
+    }
+    if (!n_whole || *behind)
         return NO_AMOUNT;
     if (!digits_parse(text, n_whole, &whole) || __builtin_mul_overflow(whole, SCORE_ONE, &whole))
         return TOO_LARGE;
     if (n_part)
-        digits_parse(point + 1, n_part, &part);
+        digits_parse(digits, n_part, &part);
     return __builtin_add_overflow(whole, n_part == 1 ? 10 * part : part, ret_score) ? TOO_LARGE : READ;
 }
 
@@ -135,7 +138,7 @@ static bool score_guess(const char *text, char out[GUESS_SIZE])
 
 static Error *score_read(const char *text, uint64_t *ret_score)
 {
-    char meant[GUESS_SIZE];
+    char meant[GUESS_SIZE] = "";
 
     switch (score_parse(text, ret_score)) {
     case READ:
