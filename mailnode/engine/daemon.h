@@ -28,6 +28,8 @@ typedef struct Daemon {
     const char *user;    /* started as; NULL: as root, it gives that up by itself */
     unsigned needs;      /* bits 1 << DaemonId: must be ready before this one is started */
     bool reloads;        /* SIGHUP takes a new configuration in; otherwise it is restarted */
+    const char
+        *refusal; /* its log says so where it did not take it in and goes on with the old one; NULL: it never does */
     int stop_signal;
     Msec stop_ms;                    /* then SIGKILL */
     Msec start_ms;                   /* without a right answer by then it has failed */

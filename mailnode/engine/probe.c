@@ -8,10 +8,21 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TRY_MS = 5000, AGAIN_MS = 10, AFTER_HUP_MS = 30, CANARY_MS = 10000, BUSY_MS = 3000, GRACE_MS = 2000 };
+enum {
+    TRY_MS = 5000,
+    AGAIN_MS = 10,
+    AFTER_HUP_MS = 30,
+    CANARY_MS = 10000,
+    BUSY_MS = 3000,
+    GRACE_MS = 2000,
+    YOUNGER_MS = 500,
+    HASTE_MS = 2000,
+    LATER_MS = 200
+};
 enum { SESSION_MAX = 4096 };
 
 typedef struct Probe {
@@ -57,24 +68,36 @@ static bool has_younger(const Probe *probe)
     return false;
 }
 
-static Error *try_once(const Probe *probe, Msec now)
-{
-    Msec until = now + TRY_MS < probe->until ? now + TRY_MS : probe->until;
-
-    Error *err = dialogues[probe->id].try_once(probe->state, until);
-    if (!err && probe->session && !has_younger(probe))
-        err = error_new(ERROR_UNAVAILABLE, "it answers, but has not taken in the new configuration");
-    return err;
-}
-
 static void pause_ms(long ms)
 {
     nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
+/* Another dialogue would only fill the log; some daemons take in a configuration a second after the signal. */
+static bool becomes_younger(const Probe *probe, Msec since)
+{
+    while (!has_younger(probe)) {
+        if (clock_ms() >= since + YOUNGER_MS || clock_ms() >= probe->until)
+            return false;
+        pause_ms(AGAIN_MS);
+    }
+    return true;
+}
+
+static Error *try_once(const Probe *probe, Msec now)
+{
+    Msec until = now + TRY_MS < probe->until ? now + TRY_MS : probe->until;
+
+    Error *err = dialogues[probe->id].try_once(probe->state, until);
+    if (!err && probe->session && !becomes_younger(probe, now))
+        err = error_new(ERROR_UNAVAILABLE, "it answers, but has not taken in the new configuration");
+    return err;
+}
+
 static int probe_run(void *context)
 {
     const Probe *probe = context;
+    Msec begun = clock_ms();
     Error *err;
 
     /* Only processes of a later tick count as younger: none shall be made for us in this one. */
@@ -87,7 +110,7 @@ static int probe_run(void *context)
         if (clock_ms() + AGAIN_MS >= probe->until)
             break;
         error_free(&err);
-        pause_ms(AGAIN_MS);
+        pause_ms(clock_ms() < begun + HASTE_MS ? AGAIN_MS : LATER_MS);
     }
     dprintf(STDOUT_FILENO, "%s\n", err->what);
     error_free(&err);
@@ -120,17 +143,29 @@ static void close_db(sqlite3 **db)
     sqlite3_close(*db);
 }
 
+static int say_domain(void *context, int n, char **values, char **names)
+{
+    (void)context;
+    (void)names;
+    if (n == 1 && values[0])
+        dprintf(STDOUT_FILENO, "%s\n", values[0]);
+    return 0;
+}
+
 /* As Postfix and Dovecot do: opened to read, and a row looked up.  That there is none is an answer. */
 static int canary_run(void *context)
 {
-    static const char query[] = "SELECT target FROM expand WHERE key='" CANARY_KEY "'";
+    static const char canary[] = "SELECT target FROM expand WHERE key='" CANARY_KEY "'";
+    static const char domain[] = "SELECT name FROM domain WHERE class<>'!' LIMIT 1";
     DEFER(close_db) sqlite3 *db = NULL;
 
     int code = sqlite3_open_v2(context, &db, SQLITE_OPEN_READONLY, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_busy_timeout(db, BUSY_MS);
     if (code == SQLITE_OK)
-        code = sqlite3_exec(db, query, NULL, NULL, NULL);
+        code = sqlite3_exec(db, canary, NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(db, domain, say_domain, NULL, NULL);
     if (code == SQLITE_OK)
         return 0;
     dprintf(STDOUT_FILENO, "mail.db: %s\n", db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
@@ -155,4 +190,22 @@ size_t probe_addresses(const NodeState *state)
 const char *probe_address(const NodeState *state, size_t index)
 {
     return state->instance->n_listen ? state->instance->listen[index] : state->loopback;
+}
+
+static char domain_of_ours[254]; /* RFC 1035 2.3.4: 253 octets as text */
+
+/* It comes from a file that an unprivileged program writes, and goes into a line of SMTP. */
+void probe_domain_is(const char *domain)
+{
+    size_t len = strspn(domain, "abcdefghijklmnopqrstuvwxyz0123456789-.");
+
+    if (len == 0 || domain[len] != '\0' || len >= sizeof domain_of_ours)
+        len = 0;
+    memcpy(domain_of_ours, domain, len);
+    domain_of_ours[len] = '\0';
+}
+
+const char *probe_domain(void)
+{
+    return domain_of_ours[0] ? domain_of_ours : "probe.invalid";
 }

@@ -1,8 +1,8 @@
 /* probe.h - does a daemon answer in its own protocol?
  *
  * A probe is a child that has given up root (it reads what comes over sockets): it
- * connects, speaks, compares, again each 10 ms until the answer is right or the
- * deadline comes, and says why not.  The dialogue of each daemon is in probe.c:
+ * connects, speaks, compares, again each 10 ms (later 200 ms) until the answer is
+ * right or the deadline comes, and says why not.  The dialogue of each daemon is in probe.c:
  *   postfix   each listener: 220, EHLO, on 25 MAIL and RCPT with a coherent answer (an unknown restriction ends the
  *             session there); 587 offers STARTTLS and no AUTH; 465 by TLS                          as nobody
  *   dovecot   "* OK" on each 143, +OK, ManageSieve's greeting; 993, 995 by TLS; LMTP's 220         as postfix
@@ -26,3 +26,7 @@ uint64_t probe_ticks(void); /* now, in the unit of a process's start time */
 /* Reads the canary key in mail.db as that daemon's user (postfix, dovecot, vmail).  Succeeds also while the tables hold no
  * row yet, as long as they can be read. */
 CHECKED Error *probe_canary(const char *user, const char *root, Child **ret_child);
+
+/* Port 25 is asked for a recipient of this domain, so that all of its restrictions are reached; what is no domain is
+ * forgotten.  A canary's words after its success are one of ours, or nothing. */
+void probe_domain_is(const char *domain);

@@ -17,3 +17,5 @@ CHECKED Error *probe_slapd(const NodeState *state, Msec until);
 /* Where the instance listens: the loopback where that is everywhere. */
 size_t probe_addresses(const NodeState *state);
 const char *probe_address(const NodeState *state, size_t index);
+
+const char *probe_domain(void); /* one of ours, where one is known */

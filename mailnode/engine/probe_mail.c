@@ -68,6 +68,7 @@ static Error *ask_coherent(Dialogue *smtp, const char *command, Buf *ret_text)
 static Error *smtp_25(const char *address, Msec until)
 {
     DEFER(dialogue_free) Dialogue *smtp = NULL;
+    DEFER(xfree) char *recipient = xasprintf("RCPT TO:<mailnode-probe@%s>", probe_domain());
     DEFER(buf_done) Buf text = {.limit = 16384};
 
     Error *err = greeted(address, 25, false, "220 ", until, &smtp);
@@ -76,7 +77,7 @@ static Error *smtp_25(const char *address, Msec until)
     if (!err)
         err = ask_coherent(smtp, "MAIL FROM:<>", &text);
     if (!err)
-        err = ask_coherent(smtp, "RCPT TO:<postmaster@probe.invalid>", &text);
+        err = ask_coherent(smtp, recipient, &text);
     if (!err)
         err = ask(smtp, "QUIT", &text);
     return error_in(err, "port 25 of %s", address);

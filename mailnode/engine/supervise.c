@@ -398,6 +398,8 @@ static void unit_wait(const Supervise *supervise, const Unit *unit, Waiter *wake
     child_wait_if(unit->version_child, wake);
     if (unit->has_orphans)
         waiter_at(wake, unit->orphans_at);
+    if (unit->reloading && unit->daemon->refusal)
+        waiter_at(wake, unit->reload_look_at);
     if (!supervise->told)
         return;
     /* One that waits for others is woken by them: they move. */

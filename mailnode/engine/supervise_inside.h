@@ -72,6 +72,7 @@ typedef struct Unit {
 
     /* with what is wanted? */
     bool reloading, load_failed;
+    Msec reload_look_at;
     unsigned early_exits;
     char *why; /* load_failed: in its own words */
     uint64_t loads;
@@ -145,7 +146,8 @@ size_t unit_session(const Unit *unit, const pid_t **ret_pids); /* valid until th
 /* supervise_reload.c */
 void unit_reload(Supervise *supervise, Unit *unit, Msec now);
 void unit_reload_ended(Supervise *supervise, Unit *unit, bool answered, const char *words, Msec now);
-char *unit_log_end(const Supervise *supervise, const Unit *unit); /* owned by the caller; "" where there is nothing */
+void unit_reload_look(Supervise *supervise, Unit *unit, Msec now); /* does its log say that it refused? */
+char *unit_log_end(const Supervise *supervise, const Unit *unit);  /* owned by the caller; "" where there is nothing */
 
 /* supervise_tables.c */
 void tables_watch_run(Supervise *supervise, Msec now);

@@ -11,7 +11,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RELOAD_MS = 8000, LOG_LINES = 10 };
+enum { RELOAD_MS = 8000, LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10 };
+
+/* Lines stay lines; what else could do something to a terminal or is no UTF-8 goes. */
+static void make_plain(char *text)
+{
+    size_t left = strlen(text);
+
+    while (left) {
+        size_t len = utf8_char_len(text, left);
+        unsigned char first = (unsigned char)*text;
+        if (len == 0 || first == 0x7f || (first < 0x20 && first != '\n'))
+            *text = first == '\t' ? ' ' : '?';
+        /* C1 controls: U+0080 to U+009F */
+        if (len == 2 && first == 0xc2 && (unsigned char)text[1] < 0xa0)
+            text[0] = text[1] = '?';
+        text += len ? len : 1;
+        left -= len ? len : 1;
+    }
+}
 
 static uint64_t log_size(const Supervise *supervise, const Unit *unit)
 {
@@ -31,6 +49,7 @@ void unit_reload(Supervise *supervise, Unit *unit, Msec now)
     CRASH_POINT("engine.daemon.signalled");
     unit->loads++;
     unit->reloading = true;
+    unit->reload_look_at = now;
     unit->file.generation = unit->generation;
     unit->file.files = unit->files;
     unit->file.restart = unit->restart;
@@ -44,10 +63,58 @@ void unit_reload(Supervise *supervise, Unit *unit, Msec now)
     CRASH_POINT("engine.daemon.reloaded");
 }
 
+/* What was written since the signal, up to a limit: -1 where it cannot be read. */
+static ssize_t log_read(const Supervise *supervise, const Unit *unit, uint64_t from, char *out, size_t size)
+{
+    int fd = open(unit_log(supervise, unit).text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t len = fd < 0 ? -1 : pread(fd, out, size, (off_t)from);
+
+    if (fd >= 0)
+        close(fd);
+    return len;
+}
+
+/* The line that says so, owned by the caller; NULL: it says no such thing. */
+static char *log_refuses(const Supervise *supervise, const Unit *unit)
+{
+    static char text[LOOK_BYTES + 1];
+    const char *refusal = unit->daemon->refusal;
+    ssize_t len = refusal ? log_read(supervise, unit, unit->log_from, text, LOOK_BYTES) : -1;
+    const char *found = len > 0 ? memmem(text, (size_t)len, refusal, strlen(refusal)) : NULL;
+
+    if (!found)
+        return NULL;
+    text[len] = '\0';
+    char *line = xasprintf("the new configuration was not taken: %.*s", (int)strcspn(found, "\n"), found);
+    make_plain(line);
+    if (strlen(line) >= SUPERVISE_WHY_BYTES)
+        line[SUPERVISE_WHY_BYTES] = '\0';
+    return line;
+}
+
+/* It goes on with the old configuration, and answers well: only its log knows. */
+void unit_reload_look(Supervise *supervise, Unit *unit, Msec now)
+{
+    if (!unit->daemon->refusal || now < unit->reload_look_at)
+        return;
+    unit->reload_look_at = now + LOOK_MS;
+    DEFER(xfree) char *line = log_refuses(supervise, unit);
+    if (!line)
+        return;
+    child_free(&unit->probe);
+    unit_reload_ended(supervise, unit, false, line, now);
+}
+
 void unit_reload_ended(Supervise *supervise, Unit *unit, bool answered, const char *words, Msec now)
 {
     Error *err = NULL;
 
+    DEFER(xfree) char *refusal = answered ? log_refuses(supervise, unit) : NULL;
+
+    if (refusal) {
+        answered = false;
+        words = refusal;
+    }
     unit->reloading = false;
     unit->probe_at = now + supervise->probe_ms;
     if (!answered) {
@@ -70,24 +137,6 @@ void unit_reload_ended(Supervise *supervise, Unit *unit, bool answered, const ch
 
 /* ---- its own words ----------------------------------------------------------------- */
 
-/* Lines stay lines; what else could do something to a terminal or is no UTF-8 goes. */
-static void make_plain(char *text)
-{
-    size_t left = strlen(text);
-
-    while (left) {
-        size_t len = utf8_char_len(text, left);
-        unsigned char first = (unsigned char)*text;
-        if (len == 0 || first == 0x7f || (first < 0x20 && first != '\n'))
-            *text = first == '\t' ? ' ' : '?';
-        /* C1 controls: U+0080 to U+009F */
-        if (len == 2 && first == 0xc2 && (unsigned char)text[1] < 0xa0)
-            text[0] = text[1] = '?';
-        text += len ? len : 1;
-        left -= len ? len : 1;
-    }
-}
-
 static const char *last_lines(char *text)
 {
     char *at = text + strlen(text);
@@ -105,15 +154,12 @@ char *unit_log_end(const Supervise *supervise, const Unit *unit)
 {
     uint64_t size = log_size(supervise, unit);
     uint64_t from = size > unit->log_from ? unit->log_from : size;
-    char text[SUPERVISE_WHY_BYTES + 1];
+    char text[SUPERVISE_WHY_BYTES + 1] = "";
     char *begin = text;
 
     if (size - from > SUPERVISE_WHY_BYTES)
         from = size - SUPERVISE_WHY_BYTES;
-    int fd = open(unit_log(supervise, unit).text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    ssize_t len = fd < 0 ? 0 : pread(fd, text, SUPERVISE_WHY_BYTES, (off_t)from);
-    if (fd >= 0)
-        close(fd);
+    ssize_t len = log_read(supervise, unit, from, text, SUPERVISE_WHY_BYTES);
     text[len > 0 ? len : 0] = '\0';
     if (from > unit->log_from && strchr(text, '\n'))
         begin = strchr(text, '\n') + 1; /* a line that was cut */

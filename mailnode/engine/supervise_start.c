@@ -242,7 +242,8 @@ void unit_orphans_run(Supervise *supervise, Unit *unit, Msec now)
         return;
     size_t n = orphans(unit, &pids);
     Msec age = now - unit->orphans_since;
-    int number = age < unit->daemon->orphan_ms + ORPHAN_TERM_MS ? SIGTERM : SIGKILL;
+    Msec patience = unit->daemon->stop_ms < ORPHAN_TERM_MS ? unit->daemon->stop_ms : ORPHAN_TERM_MS;
+    int number = age < unit->daemon->orphan_ms + patience ? SIGTERM : SIGKILL;
     for (size_t i = 0; i < n && age >= unit->daemon->orphan_ms; i++) {
         kill(pids[i], number);
         kill(pids[i], SIGCONT);

@@ -128,6 +128,8 @@ static void take_canary(Supervise *supervise, Msec now)
         cannot_read(supervise, *child_words(canary) ? child_words(canary) : "mail.db in time", now);
         return;
     }
+    if (tables->user == 0)
+        probe_domain_is(child_words(canary));
     if (++tables->user < N_USERS)
         return; /* the next one at once */
     tables->user = 0;

@@ -52,7 +52,7 @@ static void tell_stopped(Supervise *supervise, const Unit *unit, unsigned stoppe
 {
     if (stopped)
         happened_add(supervise->happened, MAIL__FACT_STATE__DEGRADED, "daemon was stopped",
-                     "%s: %u processes, continued", unit->daemon->name, stopped);
+                     "%s: %u process%s, continued", unit->daemon->name, stopped, stopped == 1 ? "" : "es");
 }
 
 void unit_probe_begin(Supervise *supervise, Unit *unit, Msec until_ms)
@@ -175,6 +175,8 @@ static Msec health_ms(const Supervise *supervise)
 
 void unit_watch(Supervise *supervise, Unit *unit, Msec now)
 {
+    if (unit->reloading)
+        unit_reload_look(supervise, unit, now);
     if (unit->probe && child_run(unit->probe, now))
         take_answer(supervise, unit, now);
     if (unit->probe || !supervise->state || !unit_running(unit) || now < unit->probe_at)
