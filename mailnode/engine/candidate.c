@@ -162,12 +162,18 @@ static void names_of(const Candidate *candidate, unsigned which, const char *wor
     }
 }
 
-Error *candidate_blame(const Candidate *candidate, unsigned which, Error *err)
+char *candidate_suspects(const Candidate *candidate, unsigned which, const char *words)
 {
     DEFER(buf_done) Buf names = {0};
 
-    names_of(candidate, which, err->what, &names);
-    err = error_in(err, "%s", buf_text(&names));
-    return error_hint(err, "put %s right or take it away; without overrides the configuration is good",
-                      buf_text(&names));
+    names_of(candidate, which, words, &names);
+    return names.size ? xstrdup(buf_text(&names)) : NULL;
+}
+
+Error *candidate_blame(const Candidate *candidate, unsigned which, Error *err)
+{
+    DEFER(xfree) char *names = candidate_suspects(candidate, which, err->what);
+
+    err = error_in(err, "%s", names);
+    return error_hint(err, "put %s right or take it away; without overrides the configuration is good", names);
 }

@@ -24,5 +24,8 @@ void candidate_free(Candidate **candidate);
 /* Whether any of these daemons ('which': bits) has overrides. */
 bool candidate_overrides(const Candidate *candidate, unsigned which);
 
+/* Overrides of these daemons that 'words' may be about: "override/postfix.d/site.cf"; owned by the caller, NULL: none. */
+char *candidate_suspects(const Candidate *candidate, unsigned which, const char *words);
+
 /* A checker refused these daemons' texts with the overrides, and took them without: takes err, names the file. */
 CHECKED Error *candidate_blame(const Candidate *candidate, unsigned which, Error *err);

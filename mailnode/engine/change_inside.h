@@ -28,7 +28,7 @@ struct Change {
     Phase phase;
     bool own; /* begun by ourselves: nobody waits for an answer */
     Msec since, until;
-    Candidate *candidate; /* being checked; or prepared, with the same texts as 'now' */
+    Candidate *candidate; /* being checked, prepared or proved */
     Checking *checking;
     uint64_t number;  /* on the disk while it is prepared; 0: nothing is there */
     unsigned refused; /* CHECKING_PLAIN: daemons whose texts were refused with the overrides, */

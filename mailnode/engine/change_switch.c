@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PROVE_MS = 60000, /* or a little more than the slowest daemon may take to start */
@@ -80,7 +81,6 @@ static Error *switch_begin(Change *change, Msec now)
         return err;
     }
     change_want(change, change->next);
-    candidate_free(&change->candidate);
     change->number = 0;
     change_phase(change, PROVING, now);
     change->until = now + prove_ms(change->next);
@@ -185,6 +185,7 @@ static void returned(Change *change)
     CRASH_POINT("engine.return.done");
     tree_remove(folder.text);
     generation_free(&change->next);
+    candidate_free(&change->candidate);
     change->words = NULL;
     change->phase = IDLE;
     change_ended(change, words);
@@ -205,6 +206,7 @@ static void proved(Change *change, Msec now)
         happened_add(change->happened, MAIL__FACT_STATE__GOOD, "configuration renewed", "generation %" PRIu64,
                      change->next->number);
     generation_free(&change->now);
+    candidate_free(&change->candidate);
     change->now = change->next;
     change->next = NULL;
     change->phase = IDLE;
@@ -212,6 +214,28 @@ static void proved(Change *change, Msec now)
     change_sweep(change);
     look_again(change->look, change->now);
     change_ended(change, NULL);
+}
+
+/* The daemon that supervise's words begin with, as a bit; all where they name none. */
+static unsigned daemon_named(const char *why)
+{
+    for (DaemonId id = 0; id < N_DAEMONS; id++) {
+        size_t len = strlen(daemons[id].name);
+        if (strncmp(why, daemons[id].name, len) == 0 && (why[len] == ' ' || why[len] == ':'))
+            return 1U << id;
+    }
+    return ~0U;
+}
+
+/* What passes a checker may still be what a daemon does not come up with, and then an override is the first to ask. */
+static Error *suspected(const Change *change, Error *err)
+{
+    DEFER(xfree) char *names = candidate_suspects(change->candidate, daemon_named(err->what), err->what);
+
+    if (!names)
+        return err;
+    err = error_in(err, "with %s", names);
+    return error_hint(err, "take %s away and try again: the change itself may be good", names);
 }
 
 void change_proof_run(Change *change, Msec now)
@@ -222,7 +246,7 @@ void change_proof_run(Change *change, Msec now)
     if (standing == STANDING_SETTLED)
         proved(change, now);
     else if (standing == STANDING_FAILED)
-        go_back(change, error_new(ERROR_REFUSED, "%s", why), now);
+        go_back(change, suspected(change, error_new(ERROR_REFUSED, "%s", why)), now);
     else if (now >= change->until)
         go_back(
             change,

@@ -161,10 +161,16 @@ bool checking_run(Checking *checking, Msec now)
 
 void checking_wait(const Checking *checking, Waiter *wake)
 {
+    bool any = false;
+
     for (DaemonId id = 0; id < N_DAEMONS; id++) {
-        if (checking->runs[id].child)
-            child_wait(checking->runs[id].child, wake);
+        if (!checking->runs[id].child)
+            continue;
+        child_wait(checking->runs[id].child, wake);
+        any = true;
     }
+    if (!any)
+        waiter_now(wake);
 }
 
 unsigned checking_refused(const Checking *checking)

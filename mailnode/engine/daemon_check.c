@@ -2,6 +2,7 @@
 #include "engine/daemon.h"
 
 #include "base/alloc.h"
+#include "render/slapd.h"
 #include "tables/maps.h"
 #include "tables/places.h"
 
@@ -76,14 +77,25 @@ static bool check_unbound(const char *folder, size_t index, DaemonCheck *out)
     return true;
 }
 
-static bool check_slapd(const char *folder, size_t index, DaemonCheck *out)
+/* It wants the folders of the databases, and opens none.  They are made as at a start, by their owner: root is not led
+ * astray in a folder that somebody else owns.  Not with -Q, which takes the reason away. */
+static bool check_slapd(const NodeState *state, const char *folder, size_t index, DaemonCheck *out)
 {
-    if (index)
+    if (index > state->n_directories)
         return false;
     out->user = "openldap";
+    if (index < state->n_directories) {
+        DEFER(xfree) char *database = slapd_folder(state, state->directories[index].name);
+        argv_add(&out->argv, "/usr/bin/mkdir");
+        argv_add(&out->argv, "-p");
+        argv_add(&out->argv, "-m");
+        argv_add(&out->argv, "0700");
+        argv_add(&out->argv, "--");
+        argv_add(&out->argv, "%s", database);
+        return true;
+    }
     argv_add(&out->argv, "/usr/sbin/slaptest");
     argv_add(&out->argv, "-u");
-    argv_add(&out->argv, "-Q");
     argv_add(&out->argv, "-f");
     argv_add(&out->argv, "%s/slapd/slapd.conf", folder);
     return true;
@@ -102,7 +114,7 @@ bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_
     case DAEMON_UNBOUND:
         return check_unbound(folder, index, out);
     case DAEMON_SLAPD:
-        return check_slapd(folder, index, out);
+        return check_slapd(state, folder, index, out);
     case DAEMON_REDIS: /* these two have no checker; the probe after the switch is it */
     case DAEMON_CLAMD:
     case N_DAEMONS:

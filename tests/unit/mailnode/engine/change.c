@@ -226,7 +226,7 @@ static void test_other_program_refused(void **state)
     node_stop(node);
     node_start(node, root);
     for (int i = 0; i < 5; i++)
-        node_turn(node);
+        change_run(node->change, clock_ms());
     in_force(node, 1, 1);
     assert_int_equal(said(node, "configuration not renewed"), 1);
 }

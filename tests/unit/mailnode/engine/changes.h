@@ -31,15 +31,17 @@ static inline void node_stop(Node *node)
     happened_free(&node->happened);
 }
 
+/* Sleeps as the program does: a part that forgot to say what wakes it makes the test slow. */
 static inline void node_turn(Node *node)
 {
-    supervise_run(node->supervise, clock_ms());
-    change_run(node->change, clock_ms());
     Waiter wake = waiter_start();
+
     supervise_wait(node->supervise, &wake);
     change_wait(node->change, &wake);
-    waiter_at(&wake, clock_ms() + 20);
+    waiter_at(&wake, clock_ms() + 2000);
     waiter_block(&wake);
+    supervise_run(node->supervise, clock_ms());
+    change_run(node->change, clock_ms());
 }
 
 static inline Error *node_answer(Node *node)
