@@ -156,7 +156,7 @@ static size_t content_len(const char *line, size_t size)
         else if (line[len] == '#')
             break;
     }
-    while (len > 0 && strchr(" \t\r", line[len - 1]))
+    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t'))
         len--;
     return len;
 }
@@ -186,7 +186,7 @@ static Error *text_look(Reading *reading)
         line++;
         if (whole)
             reading->line = line;
-        whole = line_add(&logical, at, size);
+        whole = line_add(&logical, at, size - (size > 0 && at[size - 1] == '\r'));
         if (whole) {
             err = line_look(reading, buf_text(&logical));
             buf_clear(&logical);

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { LOGINS_READY = 1, SESSIONS_PER_PROCESS = 200, AUTH_CLIENTS = 4096 };
+enum { LOGINS_READY = 2, SESSIONS_PER_PROCESS = 200, AUTH_CLIENTS = 4096 };
 
 /* Sockets that others know by places.h lie in base_dir under their last name. */
 static void socket_of(DovecotConf *cf, const char *place, const char *user)
@@ -36,7 +36,7 @@ static void login_mode(DovecotConf *cf, const NodeState *state, uint64_t n_ready
     bool reused = state->settings->login_mode == MAIL__LOGIN_MODE__PERFORMANCE;
 
     dovecotconf_number(cf, "service_count", reused ? 0 : 1);
-    if (reused && n_ready)
+    if (n_ready)
         dovecotconf_number(cf, "process_min_avail", n_ready);
 }
 
@@ -66,8 +66,7 @@ static void sessions(DovecotConf *cf, const NodeState *state)
 
     dovecotconf_section(cf, "service", "imap");
     dovecotconf_number(cf, "service_count", reused ? SESSIONS_PER_PROCESS : 1);
-    if (reused)
-        dovecotconf_number(cf, "process_min_avail", LOGINS_READY);
+    dovecotconf_number(cf, "process_min_avail", LOGINS_READY);
     dovecotconf_end(cf);
 }
 

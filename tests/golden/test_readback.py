@@ -1,4 +1,5 @@
 """What is rendered reads back, value by value, with the daemon's own tool, which has nothing to say against it."""
+import json
 import os
 import re
 import subprocess
@@ -106,3 +107,79 @@ def test_postfix_says_what_is_no_entry(tmp_path):
     lines = (folder / "main.cf").read_text().splitlines()
     assert lines[int(found[1]) - 1] == "no sign of equality"
     assert lines[int(found[1]) - 2] == "# from override/postfix.d/20-more.cf, line 3"
+
+
+# ---- Dovecot
+
+def dovecot_values(text):
+    """{(section, ..., name): value}; a mailbox goes by its name, as doveconf has it, a passdb by its number."""
+    values, path, passdbs = {}, [], 0
+    for line in text.splitlines():
+        line = line.strip()
+        section = re.match(r'(\S+?)(?: (?:"(.*)"|(\S+)))? \{$', line)
+        setting = re.match(r"(\S+) =(?: (.*))?$", line)
+        if not line or line.startswith("#"):
+            continue
+        if section:
+            label = section[3] if section[2] is None else re.sub(r"\\(.)", r"\1", section[2])
+            if section[1] == "passdb":
+                label = passdbs = passdbs + 1
+            path = path + [f"{section[1]} {label or ''}".strip()]
+        elif line == "}":
+            path = path[:-1]
+        elif setting:
+            value = setting[2] or ""
+            if re.fullmatch(r'".*"', value):
+                value = re.sub(r"\\(.)", r"\1", value[1:-1])
+            if setting[1] == "name" and path[-1].startswith("mailbox "):
+                path = path[:-1] + [f"mailbox {value}"]
+            else:
+                values[*path, setting[1]] = value
+        else:
+            assert line.startswith("!include "), line
+    return values
+
+
+def dovecot_read(folder, *options):
+    out, err = said("doveconf", "-c", folder / "dovecot.conf", *options)
+    assert err == ""
+    return dovecot_values(out)
+
+
+@pytest.mark.parametrize("case", cases("dovecot"))
+def test_dovecot(case, tmp_path):
+    """Each value that is written is one that doveconf has; what differs from its defaults was written."""
+    folder = rendered("dovecot", case, tmp_path)
+    wanted = dovecot_values((folder / "dovecot.conf").read_text())
+    for path in sorted(folder.glob("override-*")):
+        wanted.update(dovecot_values(path.read_text()))
+    read = dovecot_read(folder, "-a", "-P")
+    assert {name: read.get(name) for name in wanted} == wanted
+    said_by_itself = {"managesieve_notify_capability", "managesieve_sieve_capability"}
+    assert {name[-1] for name in dovecot_read(folder, "-n", "-P").keys() - wanted.keys()} <= said_by_itself | {"location", "prefix"}
+
+
+@pytest.mark.spec("B03", "B04", "S09")
+@pytest.mark.parametrize("name", ["Spam", "a/b", "two words", '"', "'", '"both\'', "back\\slash", "\\", "a#b", "# a", "$x", "${base_dir}",
+                                  "</etc/shadow", "}", "{", "!include x", "a=b", "a, b", "{{ x }}", "%{x}", "é", "a;b", "listen = x"])
+def test_dovecot_reads_a_folders_name_as_it_is(name, tmp_path):
+    state = tmp_path / "state.yaml"
+    state.write_text((HERE / "dovecot/minimal/state.yaml").read_text() +
+                     f"  - kind: settings\n    instance: main\n    junk_folder: {json.dumps(name)}\n")
+    status, words = golden.render(state, tmp_path)
+    if "%" in name:
+        assert status != 0 and "junk" in words
+        return
+    assert status == 0, words
+    folder = tmp_path / "out/dovecot"
+    (tmp_path / "minimal").mkdir()
+    minimal = rendered("dovecot", "minimal", tmp_path / "minimal")
+    read, usual = dovecot_read(folder, "-n"), dovecot_read(minimal, "-n")
+    assert read.get(("namespace inbox", f"mailbox {name}", "special_use")) == "\\Junk"
+    renamed = {tuple(f"mailbox {name}" if part == "mailbox Junk" else part for part in path) for path in usual}
+    assert read.keys() == renamed, "another setting came in"
+    script, = folder.glob("junk-*.sieve")
+    done = subprocess.run(["sievec", script, tmp_path / "compiled"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    dumped, _ = said("sieve-dump", tmp_path / "compiled", "-")
+    assert f'"{name}"' in dumped
