@@ -15,7 +15,8 @@
  * before it reads what strangers send.  clamd and Unbound may take long: signatures, a slow disk.
  *
  * smtpd dies without Dovecot's authentication socket, and master waits a minute before it tries again; without its other
- * neighbours Postfix puts mail off.  Rspamd loads its scripts into Redis as it starts. */
+ * neighbours Postfix puts mail off.  Rspamd, which takes longest, finds Redis ready when it has read its rules, and loads
+ * its scripts into it later where not. */
 const Daemon daemons[N_DAEMONS] = {
     [DAEMON_UNBOUND] = {.name = "unbound",
                         .title = "Unbound",
@@ -51,7 +52,6 @@ const Daemon daemons[N_DAEMONS] = {
     [DAEMON_RSPAMD] = {.name = "rspamd",
                        .title = "Rspamd",
                        .program = "/usr/bin/rspamd",
-                       .needs = NEEDS(DAEMON_REDIS),
                        .reloads = true,
                        .refusal = "cannot parse new config file",
                        .stop_signal = SIGTERM,

@@ -4,6 +4,10 @@
  * probes tell.  Daemons outlive this process: they are in sessions of their own, write
  * to files, and are adopted by the next mail-engine.
  *
+ * Postfix and Dovecot run only while their users can read mail.db: without one they wait
+ * for the agent; with one that cannot be read they are ended, and "mail-agent recover" is
+ * run once.
+ *
  * Order: supervise_new (adopts), supervise_want whenever what is wanted changes, then
  * run and wait for ever.
  */
@@ -34,6 +38,8 @@ void supervise_load_again(Supervise *supervise, DaemonId id);
 void supervise_run(Supervise *supervise, Msec now);
 void supervise_wait(Supervise *supervise, Waiter *wake);
 
+/* Of what the last want changed: a daemon that it left as it was, and that has its own troubles, says nothing about the
+ * new configuration.  Nor does one that waits for the agent to write mail.db: that comes after the configuration. */
 typedef enum SuperviseStanding {
     STANDING_MOVING,  /* something is being started, reloaded or ended */
     STANDING_SETTLED, /* every wanted daemon has answered a probe since it got this configuration; nothing else runs */

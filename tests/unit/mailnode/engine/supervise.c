@@ -52,6 +52,51 @@ static void test_start_and_end(void **state)
     scene_end(&scene);
 }
 
+static void reads(const char *format, pid_t pid, const char *wanted)
+{
+    char path[64];
+    char text[256];
+
+    snprintf(path, sizeof path, format, (int)pid);
+    ssize_t len = readlink(path, text, sizeof text - 1);
+    text[len > 0 ? len : 0] = '\0';
+    if (strcmp(text, wanted) != 0)
+        fail_msg("%s is %s, wanted %s", path, text, wanted);
+}
+
+/* Nothing of ours goes along: not the lock, not the environment; and it leads its own session. */
+static void test_process(void **state)
+{
+    (void)state;
+    DEFER(buf_done) Buf environment = {0};
+    char path[64];
+    Scene scene;
+
+    int lock = open("/dev/zero", O_RDONLY); /* a library's, that is not close-on-exec */
+    scene_begin(&scene);
+    fake_wanted_bits = 1U << ONE;
+    scene_want(&scene);
+    scene_until(&scene, STANDING_SETTLED);
+    pid_t pid = scene_pid(&scene, ONE);
+    Path log = path_in(fake_root, "var/log/mailnode/one.log");
+    struct stat st;
+    reads("/proc/%d/cwd", pid, "/");
+    reads("/proc/%d/fd/0", pid, "/dev/null");
+    reads("/proc/%d/fd/1", pid, log.text);
+    reads("/proc/%d/fd/2", pid, log.text);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, lock);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(getsid(pid), pid);
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    ok(file_read(path, 4096, &environment));
+    assert_string_equal(buf_text(&environment), "PATH=/usr/sbin:/usr/bin:/sbin:/bin");
+    assert_int_equal(environment.size, strlen(buf_text(&environment)) + 1);
+    assert_int_equal(stat(log.text, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    close(lock);
+    scene_end(&scene);
+}
+
 static void test_adopt(void **state)
 {
     (void)state;
@@ -232,8 +277,8 @@ static void test_crash_points(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start_and_end), cmocka_unit_test(test_adopt),        cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_before),        cmocka_unit_test(test_crash_points),
+        cmocka_unit_test(test_start_and_end), cmocka_unit_test(test_process), cmocka_unit_test(test_adopt),
+        cmocka_unit_test(test_loads),         cmocka_unit_test(test_before),  cmocka_unit_test(test_crash_points),
     };
     int code = 0;
 
