@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,6 +232,7 @@ static void end(Mirror *mirror, DirectoryLook look, const Mail__Accounts *last, 
         bad(mirror, why, now);
     } else {
         good(mirror, now);
+        assert(last || look != LOOK_LAST);
         if (look == LOOK_LAST)
             whole(mirror, last, now);
         else if (mirror->committed && !mirror->waits)

@@ -113,7 +113,7 @@ static bool is_enabled(const Entry *entry)
     struct tm utc;
     char today[20];
 
-    if (locked && locked->size >= 12 && strncmp(locked->data, "000001010000", 12) == 0)
+    if (locked && strcmp(locked->data, "000001010000Z") == 0)
         return false;
     gmtime_r(&now, &utc);
     strftime(today, sizeof today, "%Y%m%d%H%M%S", &utc);

@@ -1,5 +1,5 @@
-#include "accounts/accounts.h"
 #include "accounts/file.h"
+#include "accounts/accounts.h"
 
 #include "base/path.h"
 
