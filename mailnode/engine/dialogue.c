@@ -170,6 +170,12 @@ Error *dialogue_say_line(Dialogue *dialogue, const char *line)
     return dialogue_say(dialogue, text, strlen(text));
 }
 
+void dialogue_goodbye(Dialogue *dialogue, const void *data, size_t size)
+{
+    Error *err = dialogue_say(dialogue, data, size);
+    error_free(&err);
+}
+
 /* Some octets more, at least one. */
 static Error *fill(Dialogue *dialogue)
 {

@@ -22,6 +22,9 @@ CHECKED Error *dialogue_tls(Dialogue *dialogue);
 CHECKED Error *dialogue_say(Dialogue *dialogue, const void *data, size_t size);
 CHECKED Error *dialogue_say_line(Dialogue *dialogue, const char *line); /* adds CR LF */
 
+/* The answer has come: whether these words still arrive does not matter. */
+void dialogue_goodbye(Dialogue *dialogue, const void *data, size_t size);
+
 /* Exactly so many octets. */
 CHECKED Error *dialogue_take(Dialogue *dialogue, void *out, size_t size);
 

@@ -135,11 +135,11 @@ static const struct {
     bool tls;
     const char *greeting, *goodbye;
 } services[] = {
-    {143, false, "* OK", "x LOGOUT"},
-    {993, true, "* OK", "x LOGOUT"},
-    {110, false, "+OK", "QUIT"},
-    {995, true, "+OK", "QUIT"},
-    {4190, false, "\"IMPLEMENTATION\"", "LOGOUT"},
+    {143, false, "* OK", "x LOGOUT\r\n"},
+    {993, true, "* OK", "x LOGOUT\r\n"},
+    {110, false, "+OK", "QUIT\r\n"},
+    {995, true, "+OK", "QUIT\r\n"},
+    {4190, false, "\"IMPLEMENTATION\"", "LOGOUT\r\n"},
 };
 
 static Error *greets(const char *address, size_t service, Msec until)
@@ -149,7 +149,7 @@ static Error *greets(const char *address, size_t service, Msec until)
     Error *err =
         greeted(address, services[service].port, services[service].tls, services[service].greeting, until, &dialogue);
     if (!err)
-        err = dialogue_say_line(dialogue, services[service].goodbye);
+        dialogue_goodbye(dialogue, services[service].goodbye, strlen(services[service].goodbye));
     return error_in(err, "port %u of %s", services[service].port, address);
 }
 
@@ -162,7 +162,7 @@ static Error *lmtp(const NodeState *state, Msec until)
     if (!err)
         err = dialogue_expect(dialogue, "220 ");
     if (!err)
-        err = dialogue_say_line(dialogue, "QUIT");
+        dialogue_goodbye(dialogue, "QUIT\r\n", 6);
     return error_in(err, "LMTP");
 }
 

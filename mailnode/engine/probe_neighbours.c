@@ -165,6 +165,6 @@ Error *probe_slapd(const NodeState *state, Msec until)
     if (!err && (answer[0] != 0x30 || answer[5] != SEARCH_RESULT_ENTRY))
         err = error_new(ERROR_UNAVAILABLE, "answered with 0x%02x, no entry", answer[5]);
     if (!err)
-        err = dialogue_say(ldap, unbind, sizeof unbind);
+        dialogue_goodbye(ldap, unbind, sizeof unbind);
     return error_in(err, "search");
 }
