@@ -19,58 +19,58 @@
 
 typedef struct Folder {
     const char *place; /* of places.h: "%s" and the path below the root */
-    mode_t mode;
     const char *user, *group;
+    mode_t mode;
     bool theirs; /* mail: made, but never put right */
 } Folder;
 
 /* Parents first. */
 static const Folder folders[] = {
-    {"%s/etc/mailnode", 0755, "root", "root", false},
-    {PLACE_OVERRIDE, 0755, "root", "root", false},
-    {PLACE_OVERRIDE "/postfix.d", 0755, "root", "root", false},
-    {PLACE_OVERRIDE "/dovecot.d", 0755, "root", "root", false},
-    {PLACE_OVERRIDE "/rspamd.d", 0755, "root", "root", false},
+    {"%s/etc/mailnode", "root", "root", 0755, false},
+    {PLACE_OVERRIDE, "root", "root", 0755, false},
+    {PLACE_OVERRIDE "/postfix.d", "root", "root", 0755, false},
+    {PLACE_OVERRIDE "/dovecot.d", "root", "root", 0755, false},
+    {PLACE_OVERRIDE "/rspamd.d", "root", "root", 0755, false},
 
-    {"%s/var/lib/mailnode", 0755, "root", "root", false},
-    {PLACE_ENGINE, 0711, "root", "root", false},
-    {PLACE_TABLES, 0750, "mailagent", "mailtables", false},
-    {PLACE_LOG, 0755, "root", "root", false},
-    {PLACE_MAIL, 0750, "vmail", "vmail", true},
+    {"%s/var/lib/mailnode", "root", "root", 0755, false},
+    {PLACE_ENGINE, "root", "root", 0711, false},
+    {PLACE_TABLES, "mailagent", "mailtables", 0750, false},
+    {PLACE_LOG, "root", "root", 0755, false},
+    {PLACE_MAIL, "vmail", "vmail", 0750, true},
 
     /* As conf/postfix-files wants them; the others are as master(8) makes them. */
-    {"%s/var/lib/mailnode/spool", 0755, "root", "root", false},
-    {PLACE_QUEUE, 0755, "root", "root", false},
-    {PLACE_QUEUE "/active", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/bounce", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/corrupt", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/defer", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/deferred", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/flush", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/hold", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/incoming", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/maildrop", 0730, "postfix", "postdrop", false},
-    {PLACE_QUEUE "/pid", 0755, "root", "root", false},
-    {PLACE_QUEUE "/private", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/public", 0710, "postfix", "postdrop", false},
-    {PLACE_QUEUE "/saved", 0700, "postfix", "root", false},
-    {PLACE_QUEUE "/trace", 0700, "postfix", "root", false},
+    {"%s/var/lib/mailnode/spool", "root", "root", 0755, false},
+    {PLACE_QUEUE, "root", "root", 0755, false},
+    {PLACE_QUEUE "/active", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/bounce", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/corrupt", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/defer", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/deferred", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/flush", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/hold", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/incoming", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/maildrop", "postfix", "postdrop", 0730, false},
+    {PLACE_QUEUE "/pid", "root", "root", 0755, false},
+    {PLACE_QUEUE "/private", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/public", "postfix", "postdrop", 0710, false},
+    {PLACE_QUEUE "/saved", "postfix", "root", 0700, false},
+    {PLACE_QUEUE "/trace", "postfix", "root", 0700, false},
 
-    {PLACE_POSTFIX_DATA, 0750, "postfix", "postfix", false},
-    {PLACE_DOVECOT_STATE, 0755, "root", "root", false},
-    {PLACE_RSPAMD_DATA, 0750, "_rspamd", "_rspamd", false},
-    {PLACE_REDIS_DATA, 0750, "redis", "redis", false},
-    {PLACE_CLAMD_DATA, 0755, "clamav", "clamav", false},
-    {PLACE_UNBOUND_DATA, 0750, "unbound", "unbound", false},
-    {PLACE_SLAPD_DATA, 0700, "openldap", "openldap", false},
+    {PLACE_POSTFIX_DATA, "postfix", "postfix", 0750, false},
+    {PLACE_DOVECOT_STATE, "root", "root", 0755, false},
+    {PLACE_RSPAMD_DATA, "_rspamd", "_rspamd", 0750, false},
+    {PLACE_REDIS_DATA, "redis", "redis", 0750, false},
+    {PLACE_CLAMD_DATA, "clamav", "clamav", 0755, false},
+    {PLACE_UNBOUND_DATA, "unbound", "unbound", 0750, false},
+    {PLACE_SLAPD_DATA, "openldap", "openldap", 0700, false},
 
-    {PLACE_RUN, 0755, "root", "root", false},
-    {PLACE_RUN "/engine", 0750, "root", "mailagent", false},
-    {PLACE_RUN_DOVECOT, 0755, "root", "root", false},
-    {PLACE_RUN_RSPAMD, 0755, "_rspamd", "_rspamd", false},
-    {PLACE_RUN_REDIS, 02750, "redis", "_rspamd", false}, /* setgid: the sockets get the group */
-    {PLACE_RUN_CLAMD, 02750, "clamav", "_rspamd", false},
-    {PLACE_RUN_SLAPD, 0755, "openldap", "openldap", false},
+    {PLACE_RUN, "root", "root", 0755, false},
+    {PLACE_RUN "/engine", "root", "mailagent", 0750, false},
+    {PLACE_RUN_DOVECOT, "root", "root", 0755, false},
+    {PLACE_RUN_RSPAMD, "_rspamd", "_rspamd", 0755, false},
+    {PLACE_RUN_REDIS, "redis", "_rspamd", 02750, false}, /* setgid: the sockets get the group */
+    {PLACE_RUN_CLAMD, "clamav", "_rspamd", 02750, false},
+    {PLACE_RUN_SLAPD, "openldap", "openldap", 0755, false},
 };
 enum { N_FOLDERS = sizeof folders / sizeof *folders };
 
@@ -134,7 +134,7 @@ static int folder_reach(const char *root, const char *path, bool make, bool *ret
 {
     char parts[PATH_SIZE];
     char *rest = NULL;
-    int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(*root ? root : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     *ret_made = false;
     snprintf(parts, sizeof parts, "%s", path);
@@ -213,7 +213,7 @@ static Error *file_into(int at, const char *name, const char *text, uid_t uid, g
 /* clamd needs one signature to start. */
 static Error *signatures_make(const char *root)
 {
-    static const Folder folder = {PLACE_CLAMD_DATA, 0755, "clamav", "clamav", false};
+    static const Folder folder = {PLACE_CLAMD_DATA, "clamav", "clamav", 0755, false};
     static const char name[] = LAYOUT_SIGNATURES;
     bool made = false;
     uid_t uid = 0;

@@ -3,8 +3,8 @@
  * Children only (doveadm, and one with the uid of dovecot that reads 'login' in mail.db).
  */
 #pragma once
-#include "engine/child.h"
 #include "engine/change.h"
+#include "engine/child.h"
 
 typedef struct Refreshing Refreshing;
 

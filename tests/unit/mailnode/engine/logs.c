@@ -20,7 +20,7 @@ static int at = -1;
 static int setup(void **state)
 {
     (void)state;
-    memcpy(root + strlen(root) - 6, "XXXXXX", 6);
+    snprintf(root, sizeof root, "/tmp/logs.XXXXXX");
     if (!mkdtemp(root))
         return -1;
     folder = path_in(root, "var/log/mailnode");
