@@ -57,6 +57,7 @@ struct Directory {
     uint64_t revision;
     Digest chain;
 
+    char *mirrors; /* the user domain that the mirror reads; NULL: none */
     Held *held;
     uint64_t writes, mirrored; /* of all domains: the number grows over them */
 
@@ -160,6 +161,7 @@ void directory_free(Directory **directory)
     while ((*directory)->n_parts)
         envelope_free(&(*directory)->parts[--(*directory)->n_parts]);
     error_free(&(*directory)->why);
+    free((*directory)->mirrors);
     free((*directory)->program);
     free(*directory);
     *directory = NULL;
@@ -339,6 +341,16 @@ static void release_held(Directory *directory, Msec now)
     }
 }
 
+static void hold(Directory *directory, Domain *domain, const Job *job, Msec now)
+{
+    Held *held = xcalloc(1, sizeof *held);
+    bool mirrored = directory->mirrors && strcmp(directory->mirrors, domain->name) == 0;
+
+    domain->writes = ++directory->writes;
+    *held = (Held){directory->held, job->id, job->session, directory->writes, mirrored ? now + DIRECTORY_HOLD_MS : now};
+    directory->held = held;
+}
+
 static void job_done(Directory *directory, Domain *domain, Msec now)
 {
     const Job *job = domain->first;
@@ -346,10 +358,7 @@ static void job_done(Directory *directory, Domain *domain, Msec now)
     if (job->mirrors) {
         look_over(directory, LOOK_SAME, NULL);
     } else if (job->write) {
-        Held *held = xcalloc(1, sizeof *held);
-        domain->writes = ++directory->writes;
-        *held = (Held){directory->held, job->id, job->session, directory->writes, now + DIRECTORY_HOLD_MS};
-        directory->held = held;
+        hold(directory, domain, job, now);
     } else {
         answer_done(directory, job->id, job->session);
     }
@@ -581,6 +590,12 @@ DirectoryLook directory_looked(Directory *directory, Envelope **ret_part, Error 
     *ret_why = directory->why;
     directory->why = NULL;
     return directory->how;
+}
+
+void directory_mirrors(Directory *directory, const char *user_domain)
+{
+    free(directory->mirrors);
+    directory->mirrors = user_domain ? xstrdup(user_domain) : NULL;
 }
 
 uint64_t directory_writes(const Directory *directory, const char *user_domain)

@@ -48,6 +48,8 @@ typedef enum DirectoryLook {
 } DirectoryLook;
 DirectoryLook directory_looked(Directory *directory, Envelope **ret_part, Error **ret_why);
 
+/* Whose changes wait for the tables; NULL: nobody's. */
+void directory_mirrors(Directory *directory, const char *user_domain);
 /* Changes that were made through us; the mirror looks at once, and says what the tables know then. */
 uint64_t directory_writes(const Directory *directory, const char *user_domain);
 void directory_mirrored(Directory *directory, uint64_t writes);

@@ -116,6 +116,7 @@ static Error *learn_now(Mirror *mirror)
         forget(mirror);
         free(mirror->user_domain);
         mirror->user_domain = here ? xstrdup(domain) : NULL;
+        directory_mirrors(mirror->directory, mirror->user_domain);
     }
     free(mirror->elsewhere);
     mirror->elsewhere = elsewhere;

@@ -67,7 +67,7 @@ void journal_happened(Journal *journal, Mail__FactState severity, const char *wh
 
 /* ---- the stand-in directory ---- */
 
-static bool there;
+static bool there, waits_for;
 static char *unless;
 static unsigned n_looks;
 static uint64_t writes, mirrored;
@@ -126,6 +126,12 @@ DirectoryLook directory_looked(Directory *directory, Envelope **ret_part, Error 
     asked = answer == LOOK_PART;
     answer = answer == LOOK_PART ? LOOK_FAILED : answer; /* a reading that breaks off */
     return now;
+}
+
+void directory_mirrors(Directory *directory, const char *user_domain)
+{
+    (void)directory;
+    waits_for = user_domain != NULL;
 }
 
 uint64_t directory_writes(const Directory *directory, const char *user_domain)
@@ -321,12 +327,14 @@ static void directories_of_others(void **state)
     wanted.revision++;
     runs(1);
     assert_int_equal(n_looks, 1);
+    assert_true(waits_for);
     instance_here = NULL;
     wanted.revision++;
     answers(LOOK_LAST, "s1", 1, "alice", NULL);
     assert_int_equal(runs(1), -1); /* it was asked for an instance that is gone */
     assert_string_equal(mirror_trouble(mirror, &fact), "no instance is placed here: none are needed");
     assert_int_equal(fact, MAIL__FACT_STATE__GOOD);
+    assert_false(waits_for);
     runs(MIRROR_WHOLE_MS);
     assert_int_equal(n_looks, 1);
 }
