@@ -80,13 +80,14 @@ static Error *ask_once(const char *question, Password *password)
         return error_system("terminal");
     quiet = terminal_before;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
-    fputs(question, stderr);
-    fflush(stderr);
     void (*before)(int) = signal(SIGINT, on_interrupt);
+    /* Quiet before the question: who answers at once is neither seen nor lost. */
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) != 0)
         return error_system("terminal");
+    fputs(question, stderr);
+    fflush(stderr);
     Error *err = read_from(STDIN_FILENO, "terminal", true, password);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &terminal_before);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal_before);
     signal(SIGINT, before);
     fputc('\n', stderr);
     return err;

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import threading
 import time
@@ -166,6 +167,8 @@ def on_terminal(c, line, *answers):
     screen, answers, asked = b"", list(answers), 0
     end = time.monotonic() + 15
     while time.monotonic() < end:
+        if not select.select([master], [], [], 0.1)[0]:
+            continue
         try:
             more = os.read(master, 4096)
         except OSError:
@@ -176,7 +179,7 @@ def on_terminal(c, line, *answers):
         if answers and screen.count(b": ") > asked and screen.endswith(b": "):
             asked = screen.count(b": ")
             os.write(master, answers.pop(0).encode() + b"\n")
-    os.close(master)
+    os.close(master)  # hangs it up, if it still asks
     return process.wait(10), screen.decode()
 
 
