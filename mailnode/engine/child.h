@@ -38,8 +38,8 @@ void child_free(Child **child); /* kills it where it still runs */
 
 /* After the end. */
 bool child_succeeded(const Child *child);
-int child_exit(const Child *child);     /* exit status; -SIGNAL; -1000: killed at its deadline */
-const char *child_words(Child *child);  /* what it said, without the newlines at the end; may be "" */
+int child_exit(const Child *child);    /* exit status; -SIGNAL; -1000: killed at its deadline */
+const char *child_words(Child *child); /* what it said, without the newlines at the end; may be "" */
 
 /* argument vectors that are made at run time */
 typedef struct Argv {

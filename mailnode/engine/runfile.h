@@ -17,9 +17,9 @@ typedef struct RunFile {
     pid_t pid;
     uint64_t start_time; /* clock ticks after boot */
     char program[256];
-    uint64_t generation;    /* it was started or reloaded with */
-    Digest files, restart;  /* fileset_digest, fileset_restart_digest of that */
-    bool answered;          /* a probe was right since */
+    uint64_t generation;   /* it was started or reloaded with */
+    Digest files, restart; /* fileset_digest, fileset_restart_digest of that */
+    bool answered;         /* a probe was right since */
 } RunFile;
 
 CHECKED Error *runfile_write(const char *path, const RunFile *file);

@@ -28,21 +28,28 @@ typedef enum ServiceEvent {
     SERVICE_WANTED,   /* and all that it needs is ready */
     SERVICE_UNWANTED, /* or must be started anew */
     SERVICE_ANSWERED,
-    SERVICE_SILENT,  /* a probe failed */
-    SERVICE_STUCK,   /* 60 s silent without use of CPU time */
+    SERVICE_SILENT, /* a probe failed */
+    SERVICE_STUCK,  /* 60 s silent without use of CPU time */
     SERVICE_EXITED,
-    SERVICE_LATE,    /* 'at' has come */
+    SERVICE_LATE, /* 'at' has come */
     N_SERVICE_EVENTS
 } ServiceEvent;
 
-typedef enum ServiceAction { SERVICE_NOTHING, SERVICE_SPAWN, SERVICE_TERM, SERVICE_KILL, N_SERVICE_ACTIONS } ServiceAction;
+typedef enum ServiceAction {
+    SERVICE_NOTHING,
+    SERVICE_SPAWN,
+    SERVICE_TERM,
+    SERVICE_KILL,
+    N_SERVICE_ACTIONS
+} ServiceAction;
 
 typedef struct Service {
     ServiceState state;
     Msec since;
-    Msec at;            /* what LATE is measured by; MSEC_NEVER: nothing */
-    unsigned failures;  /* in a row; back-off doubles from SERVICE_RETRY_FIRST_MS, forgotten after SERVICE_CALM_MS ready */
-    unsigned restarts;  /* in this life of mail-engine */
+    Msec at; /* what LATE is measured by; MSEC_NEVER: nothing */
+    unsigned
+        failures; /* in a row; back-off doubles from SERVICE_RETRY_FIRST_MS, forgotten after SERVICE_CALM_MS ready */
+    unsigned restarts; /* in this life of mail-engine */
     Msec start_ms, stop_ms;
 } Service;
 

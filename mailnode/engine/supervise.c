@@ -159,7 +159,7 @@ static void spawn(Supervise *supervise, Unit *unit, Msec now)
     Error *err = unit_spawn(supervise, unit);
 
     if (!err) {
-        unit_probe_begin(supervise, unit, unit->daemon->start_ms - unit->daemon->start_ms / 10);
+        unit_probe_begin(supervise, unit, unit->service.start_ms - unit->service.start_ms / 10);
         return;
     }
     happened_add(supervise->happened, MAIL__FACT_STATE__BAD, "daemon cannot be started", "%s: %s", unit->daemon->name,
@@ -173,7 +173,7 @@ static void spawn(Supervise *supervise, Unit *unit, Msec now)
 static void late_start(Supervise *supervise, Unit *unit)
 {
     DEFER(xfree)
-    char *words = xasprintf("no right answer within %llu ms%s%s", (unsigned long long)unit->daemon->start_ms,
+    char *words = xasprintf("no right answer within %llu ms%s%s", (unsigned long long)unit->service.start_ms,
                             unit->reason ? ": " : "", unit->reason ? unit->reason : "");
 
     happened_add(supervise->happened, MAIL__FACT_STATE__BAD, "daemon does not come up", "%s: %s, killed",

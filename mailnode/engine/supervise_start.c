@@ -242,7 +242,7 @@ void unit_orphans_run(Supervise *supervise, Unit *unit, Msec now)
         return;
     size_t n = orphans(unit, &pids);
     Msec age = now - unit->orphans_since;
-    Msec patience = unit->daemon->stop_ms < ORPHAN_TERM_MS ? unit->daemon->stop_ms : ORPHAN_TERM_MS;
+    Msec patience = unit->service.stop_ms < ORPHAN_TERM_MS ? unit->service.stop_ms : ORPHAN_TERM_MS;
     int number = age < unit->daemon->orphan_ms + patience ? SIGTERM : SIGKILL;
     for (size_t i = 0; i < n && age >= unit->daemon->orphan_ms; i++) {
         kill(pids[i], number);
