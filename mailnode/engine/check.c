@@ -94,15 +94,29 @@ static void line_shown(const char *line, size_t len, const char *folder, Buf *ou
     }
 }
 
-/* The lines that count: the complaints where the checker prints other things too, otherwise all. */
+/* Was this line said before? */
+static bool said_before(const char *said, const char *line, size_t len)
+{
+    for (const char *at = said; at < line; at += strcspn(at, "\n") + 1) {
+        if (strcspn(at, "\n") == len && memcmp(at, line, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void words_of(const DaemonCheck *check, const char *said, const char *folder, Buf *out)
 {
+    const char *program = check->argv.items[0];
+    size_t program_at = (size_t)(strrchr(program, '/') + 1 - program);
+
     for (const char *line = said; *line;) {
         size_t len = strcspn(line, "\n");
-        if (len && (!check->complaint || begins_with(line, check->complaint)) && out->size < CHECK_WORDS_MAX) {
+        bool counts = len && (!check->words || begins_with(line, check->words)) && !said_before(said, line, len);
+        if (counts && out->size < CHECK_WORDS_MAX) {
+            size_t skip = begins_with(line, program) ? program_at : 0; /* "postconf: " without its folder */
             if (out->size)
                 buf_append_text(out, "\n");
-            line_shown(line, len, folder, out);
+            line_shown(line + skip, len - skip, folder, out);
         }
         line += len + (line[len] == '\n');
     }
@@ -124,8 +138,8 @@ static Error *verdict(const Checking *checking, DaemonId id, Run *run)
     if (code < 0)
         return error_new(ERROR_SYSTEM, "%s: %s was ended by signal %d", daemons[id].name, program, -code);
     words_of(&run->check, child_words(run->child), checking->folder, &words);
-    bool complained = run->check.complaint && words.size;
-    if (!complained && (code == 0 || run->check.any_exit))
+    bool warned = run->check.strict && words.size;
+    if (!warned && (code == 0 || run->check.any_exit))
         return NULL;
     if (!words.size)
         return error_new(ERROR_REFUSED, "%s: %s ended with %d and no word", daemons[id].name, program, code);

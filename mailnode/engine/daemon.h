@@ -57,13 +57,12 @@ void daemon_before_done(DaemonBefore *before);
 /* Ports that the node needs for all wanted daemons. */
 void daemons_ports(const NodeState *state, PortList *out);
 
-/* The commands that check the files of one daemon in 'folder' (gen/000124.check), in order.  Each must exit with 0, and no
- * line that it says may begin with 'complaint'.  False: no more. */
+/* The commands that check the files of one daemon in 'folder' (gen/000124.check), in order.  False: no more. */
 typedef struct DaemonCheck {
     Argv argv;
-    const char *user; /* NULL: root, where the checker runs no code of the configuration */
-    const char
-        *complaint; /* "postconf: ": a warning that leaves the exit status at 0; NULL: the exit status alone counts */
-    bool any_exit;  /* ... or the complaint alone: 'postmap -q' of a key that is not there exits with 1 */
+    const char *user;  /* NULL: root, where the checker runs no code of the configuration */
+    const char *words; /* only lines that begin so are its words: "/usr/sbin/postconf: "; NULL: all are */
+    bool strict;       /* words are a no even where it exits with 0: a warning */
+    bool any_exit;     /* words alone are a no: 'postmap -q' of a key that is not there exits with 1 */
 } DaemonCheck;
 bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_t index, DaemonCheck *out);

@@ -20,7 +20,8 @@ static bool check_postfix(const NodeState *state, const char *folder, size_t ind
         argv_add(&out->argv, "-c");
         argv_add(&out->argv, "%s/postfix", folder);
         argv_add(&out->argv, index == MAIN ? "-n" : "-M");
-        out->complaint = "postconf: ";
+        out->words = "/usr/sbin/postconf: ";
+        out->strict = true;
         return true;
     }
     size_t map = index - N_BEFORE_MAPS;
@@ -36,7 +37,8 @@ static bool check_postfix(const NodeState *state, const char *folder, size_t ind
     argv_add(&out->argv, "-q");
     argv_add(&out->argv, "probe@probe.invalid");
     argv_add(&out->argv, "sqlite:%s", file);
-    out->complaint = "postmap: ";
+    out->words = "/usr/sbin/postmap: ";
+    out->strict = true;
     out->any_exit = true;
     return true;
 }
@@ -46,6 +48,7 @@ static bool check_dovecot(const char *folder, size_t index, DaemonCheck *out)
 {
     if (index)
         return false;
+    out->words = "doveconf: Fatal: "; /* its other lines are the configuration, and what became of its own helpers */
     argv_add(&out->argv, "/usr/bin/doveconf");
     argv_add(&out->argv, "-n");
     argv_add(&out->argv, "-c");
