@@ -128,7 +128,6 @@ static const struct {
     {"options.inc", "dynamic_conf"},
     {"options.inc", "gtube_patterns"},
     {"options.inc", "history_file"},
-    {"options.inc", "hs_cache_dir"},
     {"options.inc", "local_addrs"},
     {"options.inc", "maps_cache_dir"},
     {"options.inc", "max_message"},
