@@ -15,7 +15,7 @@
 
 enum {
     PREPARE_WAIT_MS = 60000,
-    SWITCH_WAIT_MS = 180000, /* daemons start, and are probed */
+    SWITCH_WAIT_MS = 300000, /* daemons start, and are probed: Rspamd compiles at its first start */
     REFRESH_WAIT_MS = 60000,
     RETRY_FIRST_MS = 500,
     RETRY_LAST_MS = 5000,

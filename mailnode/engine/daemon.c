@@ -49,15 +49,16 @@ const Daemon daemons[N_DAEMONS] = {
                       .env =
                           ARGS("MALLOC_MMAP_THRESHOLD_=1048576", "MALLOC_ARENA_MAX=2"), /* else each bind stays: 7 MB */
                       .version_argv = ARGS("/usr/sbin/slapd", "-V")},
-    [DAEMON_RSPAMD] = {.name = "rspamd",
-                       .title = "Rspamd",
-                       .program = "/usr/bin/rspamd",
-                       .reloads = true,
-                       .refusal = "cannot parse new config file",
-                       .stop_signal = SIGTERM,
-                       .stop_ms = 10000,
-                       .start_ms = 60000,
-                       .version_argv = ARGS("/usr/bin/rspamd", "--version")},
+    [DAEMON_RSPAMD] =
+        {.name = "rspamd",
+         .title = "Rspamd",
+         .program = "/usr/bin/rspamd",
+         .reloads = true,
+         .refusal = "cannot parse new config file",
+         .stop_signal = SIGTERM,
+         .stop_ms = 10000,
+         .start_ms = 180000, /* the first start compiles: 12 s of CPU time, on a machine that has other things to do */
+         .version_argv = ARGS("/usr/bin/rspamd", "--version")},
     [DAEMON_DOVECOT] = {.name = "dovecot",
                         .title = "Dovecot",
                         .program = "/usr/sbin/dovecot",

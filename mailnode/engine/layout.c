@@ -58,6 +58,7 @@ static const Folder folders[] = {
 
     {PLACE_POSTFIX_DATA, "postfix", "postfix", 0750, false},
     {PLACE_DOVECOT_STATE, "root", "root", 0755, false},
+    {PLACE_SIEVE_COMPILED, "vmail", "vmail", 0700, false},
     {PLACE_RSPAMD_DATA, "_rspamd", "_rspamd", 0750, false},
     {PLACE_REDIS_DATA, "redis", "redis", 0750, false},
     {PLACE_CLAMD_DATA, "clamav", "clamav", 0755, false},

@@ -1,0 +1,82 @@
+"""Section 1: what is up is what answers, and one instance on a node (F-001, F-003)."""
+import json
+import os
+import re
+import socket
+
+import pytest
+
+from harness import Cluster, MailNode, paths
+from harness.ctl import run
+from harness.mail import Talk
+from harness.mailnode import DAEMONS
+
+pytestmark = pytest.mark.xdist_group("product")
+
+GREETING = {25: r"220 mx1\.example\.org ESMTP", 143: r"\* OK", 110: r"\+OK", 4190: r'"IMPLEMENTATION"', 587: r"220 mx1\.example\.org ESMTP"}
+WRAPPED = {465: r"220 mx1\.example\.org ESMTP", 993: r"\* OK", 995: r"\+OK"}
+
+
+@pytest.mark.spec("F-001")
+def test_every_service_answers_and_has_a_version(mail):
+    for port, greeting in {**GREETING, **WRAPPED}.items():
+        with Talk(mail.address, port, tls=port in WRAPPED) as talk:
+            assert re.match(greeting, talk.line() or ""), port
+    facts = mail.facts()
+    for daemon in DAEMONS:
+        assert facts[daemon]["state"] == "good", facts[daemon]
+        assert re.search(r"ready.*\d+\.\d+", facts[daemon]["text"]), facts[daemon]
+    shown = mail.cluster.ctl("node show mx1").out
+    assert all(re.search(rf"^\s*{d}\s.*\d+\.\d+", shown, re.M) for d in DAEMONS), shown
+
+
+@pytest.mark.spec("F-003", "R30")
+def test_taken_port_is_refused_by_name():
+    """Before anything is written, also when the holder is a stranger; free again, the same command works."""
+    with Cluster(nodes=1, node=MailNode) as c:
+        box = c["mx1"]
+        c.ctl("user-domain add people kind=internal node=mx1")
+        add = (f"instance add main node=mx1 hostname=mx1.example.org user-domain=people mail-domain=example.org "
+               f"listen={box.address}")
+        before, generation = c.revision, box.generation()
+        for port in (25, 993):
+            with socket.create_server((box.address, port)):
+                said = c.ctl(add, code=6)
+                assert re.search(rf"port {port} .*{re.escape(box.address)}.* in use by python3(\.\d+)?, pid {os.getpid()}\b",
+                                 said.err), said
+                assert "mx1" in said.err
+            assert (c.revision, box.generation()) == (before, generation)
+        with socket.create_server(("0.0.0.0", 4190)):   # a listener on all addresses holds this one, too
+            assert "port 4190" in c.ctl(add, code=6).err
+        c.ctl(add, timeout=90)
+        box.wait_ready()
+
+
+@pytest.mark.spec("F-003")
+def test_second_instance_is_refused_by_name(mail):
+    said = mail.cluster.ctl("instance add second node=mx1 hostname=mx.example.net user-domain=people-mx1 mail-domain=example.net",
+                            code=6)
+    assert "main" in said.err and "mx1" in said.err, said
+
+
+@pytest.mark.spec("F-003", "R29")
+def test_second_engine_names_the_first(mail):
+    done = run([paths.ENGINE, "--root", mail.root])
+    assert done.code == 6 and str(mail.mail_engine.pid) in done.err, done
+    done = mail.halt()   # nor are the daemons ended behind its back
+    assert done.code == 6 and str(mail.mail_engine.pid) in done.err, done
+    assert mail.ready()
+
+
+@pytest.mark.spec("F-003")
+def test_engine_wants_root_and_a_root_folder():
+    done = run([paths.ENGINE, "--root", "/tmp/" + "x" * 60])
+    assert done.code in (2, 3) and "40" in done.err, done
+    done = run([paths.ENGINE, "--root", "/"], uid=65534) if os.access(paths.ENGINE, os.X_OK) else None
+    assert done is None or done.code != 0 and "root" in done.err, done
+
+
+@pytest.mark.spec("F-001")
+def test_status_shows_the_node_as_good(mail):
+    status = json.loads(mail.cluster.ctl("status -o json").out)
+    assert [n["force"] for n in status["nodes"]] == ["in_force"], status
