@@ -2,7 +2,7 @@
 #include "render/render.h"
 #include "tables/places.h"
 
-#include <inttypes.h>
+#include <stdint.h>
 
 /* A message as the filter sees it: the limit counts what the client sent, our own Received comes on top. */
 enum { HEADER_BYTES = 1024 * 1024 };
