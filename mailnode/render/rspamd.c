@@ -5,7 +5,6 @@
 #include "render/ucl.h"
 #include "tables/places.h"
 
-
 #define GROUP "_rspamd"
 #define LOCAL(file) "rspamd/local.d/" file
 
