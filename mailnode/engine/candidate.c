@@ -50,6 +50,8 @@ static Error *certificate_for(Candidate *candidate, const Generation *in_force)
         candidate->certificate_refused = err;
         err = NULL;
     }
+    if (err && err->code != ERROR_SYSTEM)
+        err->code = ERROR_INVALID; /* what was stated names no such pair: asking again is no use */
     if (!err && made->rendered.certificate.text[0])
         made->state->certificate = made->rendered.certificate.text;
     return err;
@@ -78,6 +80,8 @@ static Error *render_both(const char *root, Candidate *candidate)
     FileSet *plain = NULL;
 
     Error *err = overrides_read(root, &candidate->overrides);
+    if (err && err->code != ERROR_SYSTEM)
+        err->code = ERROR_REFUSED; /* nothing is wrong with the objects */
     if (!err)
         err = render(made->state, NULL, &plain);
     if (err)
@@ -90,7 +94,7 @@ static Error *render_both(const char *root, Candidate *candidate)
     made->rendered.overrides = candidate->overrides->digest;
     err = render(made->state, candidate->overrides, &made->rendered.files);
     if (err)
-        err->code = ERROR_REFUSED; /* nothing is wrong with the objects */
+        err->code = ERROR_REFUSED;
     return err;
 }
 

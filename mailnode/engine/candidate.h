@@ -15,8 +15,8 @@ typedef struct Candidate {
     Error *certificate_refused; /* the followed pair is no good any more: the one in force is kept.  NULL: it is good */
 } Candidate;
 
-/* in_force NULL: nothing is.  INVALID, UNSUPPORTED: the objects; INVALID, DENIED, REFUSED: an override, which is named;
- * as certificate_take. */
+/* in_force NULL: nothing is.  INVALID: the objects, or the pair that they name; UNSUPPORTED as object_unpack; REFUSED: an
+ * override, which is named; SYSTEM. */
 CHECKED Error *candidate_make(const char *root, const Buf *prepare, const Generation *in_force,
                               Candidate **ret_candidate);
 void candidate_free(Candidate **candidate);

@@ -165,7 +165,7 @@ char *dovecot_place(const char *place, const NodeState *state)
 
 void render_dovecot(const NodeState *state, const Overrides *overrides, FileSet *out)
 {
-    DovecotConf cf = dovecotconf_in(out, "dovecot/dovecot.conf", NULL);
+    DovecotConf cf = dovecotconf_in(out, "dovecot/dovecot.conf", "dovecot");
 
     identity(&cf, state);
     places(&cf, state);

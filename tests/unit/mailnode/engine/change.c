@@ -147,7 +147,7 @@ static void test_bad_override(void **state)
     changed(node, 1);
     override_put(node->root, "# good\n");
     assert_int_equal(chmod(file.text, 0666), 0);
-    fails(node_prepare(node, 2), ERROR_DENIED, "override/postfix.d/site.cf");
+    fails(node_prepare(node, 2), ERROR_REFUSED, "override/postfix.d/site.cf");
     in_force(node, 1, 1);
     assert_int_equal(chmod(file.text, 0644), 0);
     changed(node, 3);
