@@ -98,7 +98,7 @@ static void rspamd_places(const NodeState *state, const char *folder, Argv *out)
 {
     argv_add(out, "--var=CONFDIR=/etc/rspamd");
     argv_add(out, "--var=LOCAL_CONFDIR=%s/rspamd", folder);
-    argv_add(out, "--var=DBDIR=" PLACE_RSPAMD_DATA, state->root);
+    argv_add(out, "--var=DBDIR=%s/rspamd", folder); /* root reads DBDIR/dynamic: nothing that Rspamd may write */
     argv_add(out, "--var=RUNDIR=" PLACE_RUN_RSPAMD, state->root);
     argv_add(out, "--var=LOGDIR=" PLACE_LOG, state->root);
 }

@@ -36,11 +36,13 @@ typedef struct Probe {
 static const struct {
     Error *(*try_once)(const NodeState *state, Msec until);
     const char *user; /* that may open the sockets; it reads what strangers may have made the daemon say */
+    /* After a reload the old processes take new connections, too, until they have ended: so long they are waited for. */
+    Msec elders_ms;
 } dialogues[N_DAEMONS] = {
-    [DAEMON_POSTFIX] = {probe_postfix, "nobody"}, [DAEMON_DOVECOT] = {probe_dovecot, "postfix"},
-    [DAEMON_RSPAMD] = {probe_rspamd, "_rspamd"},  [DAEMON_REDIS] = {probe_redis, "_rspamd"},
-    [DAEMON_CLAMD] = {probe_clamd, "_rspamd"},    [DAEMON_UNBOUND] = {probe_unbound, "nobody"},
-    [DAEMON_SLAPD] = {probe_slapd, "nobody"},
+    [DAEMON_POSTFIX] = {probe_postfix, "nobody", 0},   [DAEMON_DOVECOT] = {probe_dovecot, "postfix", 0},
+    [DAEMON_RSPAMD] = {probe_rspamd, "_rspamd", 5000}, [DAEMON_REDIS] = {probe_redis, "_rspamd", 0},
+    [DAEMON_CLAMD] = {probe_clamd, "_rspamd", 0},      [DAEMON_UNBOUND] = {probe_unbound, "nobody", 0},
+    [DAEMON_SLAPD] = {probe_slapd, "nobody", 0},
 };
 
 uint64_t probe_ticks(void)
@@ -52,7 +54,8 @@ uint64_t probe_ticks(void)
     return (uint64_t)now.tv_sec * per_second + (uint64_t)now.tv_nsec * per_second / 1000000000U;
 }
 
-static bool has_younger(const Probe *probe)
+/* Has the daemon a process, apart from its main one, that began after the signal, or before it? */
+static bool has_process(const Probe *probe, bool younger)
 {
     static pid_t pids[SESSION_MAX];
     size_t n = session_pids(probe->session, pids, SESSION_MAX);
@@ -62,7 +65,8 @@ static bool has_younger(const Probe *probe)
         uint64_t cpu_ticks = 0;
         char program[256];
         char letter = 0;
-        if (process_look(pids[i], &start_time, program, &letter, &cpu_ticks) && start_time > probe->after)
+        if (pids[i] != probe->session && process_look(pids[i], &start_time, program, &letter, &cpu_ticks) &&
+            (start_time > probe->after) == younger)
             return true;
     }
     return false;
@@ -76,12 +80,21 @@ static void pause_ms(long ms)
 /* Another dialogue would only fill the log; some daemons take in a configuration a second after the signal. */
 static bool becomes_younger(const Probe *probe, Msec since)
 {
-    while (!has_younger(probe)) {
+    while (!has_process(probe, true)) {
         if (clock_ms() >= since + YOUNGER_MS || clock_ms() >= probe->until)
             return false;
         pause_ms(AGAIN_MS);
     }
     return true;
+}
+
+/* No longer than that: one may have a long message at hand. */
+static void await_elders(const Probe *probe, Msec begun)
+{
+    Msec until = begun + dialogues[probe->id].elders_ms;
+
+    while (clock_ms() < until && has_process(probe, false))
+        pause_ms(AGAIN_MS);
 }
 
 static Error *try_once(const Probe *probe, Msec now)
@@ -105,8 +118,11 @@ static int probe_run(void *context)
         pause_ms(AFTER_HUP_MS);
     for (;;) {
         err = try_once(probe, clock_ms());
-        if (!err)
+        if (!err) {
+            if (probe->session)
+                await_elders(probe, begun);
             return 0;
+        }
         if (clock_ms() + AGAIN_MS >= probe->until)
             break;
         error_free(&err);

@@ -229,8 +229,9 @@ class Ledger:
                 for line in octets.splitlines():
                     if line.lower().startswith(b"x-ledger:"):
                         id = line.split(b":", 1)[1].strip().decode()
-                        out.setdefault(id, {}).setdefault(user, 0)
-                        out[id][user] += 1
+                        if id in self.entries:   # others have ledgers of their own
+                            out.setdefault(id, {}).setdefault(user, 0)
+                            out[id][user] += 1
                         break
         return out
 

@@ -96,7 +96,7 @@ class Client(Talk):
 
 def mechanisms(offered, protocol):
     if protocol == "imap":
-        return set(re.findall(r"AUTH=(\S+)", offered))
+        return set(re.findall(r"AUTH=([A-Z0-9-]+)", offered))
     pattern = {"smtp": r"^250[- ]AUTH[ =](.*)$", "pop3": r"^SASL ?(.*)$", "sieve": r'^"SASL" "(.*)"'}[protocol]
     return {m for line in re.findall(pattern, offered, re.M) for m in line.split()}
 
