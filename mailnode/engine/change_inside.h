@@ -30,6 +30,7 @@ struct Change {
     Msec since, until;
     Candidate *candidate; /* being checked, prepared or proved */
     Checking *checking;
+    Passed passed;
     uint64_t number;  /* on the disk while it is prepared; 0: nothing is there */
     unsigned refused; /* CHECKING_PLAIN: daemons whose texts were refused with the overrides, */
     Error *words;     /* ... with these words.  RETURNING: why */

@@ -33,8 +33,8 @@ static Error *check_begin(Change *change, const FileSet *files, unsigned which)
 
     checking_free(&change->checking);
     tree_remove(folder.text);
-    Error *err = folder_make(above.text, 0711, 0, 0);
-    if (!err)
+    Error *err = which ? folder_make(above.text, 0711, 0, 0) : NULL;
+    if (!err && which)
         err = tree_write(folder.text, files, &(TreeWay){.from = current.text, .to = folder.text});
     return err ? err : checking_start(change->candidate->generation->state, folder.text, which, &change->checking);
 }
@@ -77,7 +77,8 @@ static Error *prepare_steps(Change *change, const Buf *prepare, Msec now)
     if (err)
         return err;
     change->number = change->last_number = change_next_number(change);
-    err = check_begin(change, change->candidate->generation->rendered.files, change->candidate->changed);
+    const FileSet *files = change->candidate->generation->rendered.files;
+    err = check_begin(change, files, passed_not(&change->passed, files, change->candidate->changed, now));
     if (!err)
         change_phase(change, CHECKING, now);
     return err;
@@ -131,6 +132,7 @@ static Error *check_ended(Change *change, Msec now)
         return check_again_plain(change, refused, err, now);
     if (err)
         return err;
+    passed_note(&change->passed, change->candidate->generation->rendered.files, change->candidate->changed, now);
     err = prepare_write(change);
     if (!err)
         change_phase(change, PREPARED, now);

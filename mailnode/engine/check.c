@@ -6,49 +6,70 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CHECK_DEADLINE_MS = 30000 };
+enum { CHECK_DEADLINE_MS = 30000, BESIDE_MAX = 8, PASSED_MS = 60000 };
 
-typedef struct Run { /* the checkers of one daemon */
-    Child *child;    /* NULL: none runs */
+typedef struct Run {
+    Child *child;
+    bool ended;
     DaemonCheck check;
-    size_t index;
-    Error *refused;
 } Run;
+
+typedef struct Batch { /* the checkers of one daemon that run side by side; n 0: none runs */
+    Run runs[BESIDE_MAX];
+    size_t n, index;
+    Error *refused;
+} Batch;
 
 struct Checking {
     const NodeState *state;
     char *folder;
-    Run runs[N_DAEMONS];
+    Batch batches[N_DAEMONS];
 };
+
+static void batch_clear(Batch *batch)
+{
+    for (; batch->n; batch->n--) {
+        Run *run = &batch->runs[batch->n - 1];
+        child_free(&run->child);
+        argv_done(&run->check.argv);
+    }
+}
 
 void checking_free(Checking **checking)
 {
     if (!*checking)
         return;
     for (DaemonId id = 0; id < N_DAEMONS; id++) {
-        child_free(&(*checking)->runs[id].child);
-        argv_done(&(*checking)->runs[id].check.argv);
-        error_free(&(*checking)->runs[id].refused);
+        batch_clear(&(*checking)->batches[id]);
+        error_free(&(*checking)->batches[id].refused);
     }
     xfree(&(*checking)->folder);
     xfree(checking);
 }
 
-/* The next checker of this daemon, if there is one. */
+/* The next checkers of this daemon, if there are any. */
 static Error *start_next(Checking *checking, DaemonId id)
 {
-    Run *run = &checking->runs[id];
+    Batch *batch = &checking->batches[id];
+    Error *err = NULL;
+    bool beside = true;
 
-    child_free(&run->child);
-    argv_done(&run->check.argv);
-    if (!daemon_check(id, checking->state, checking->folder, run->index, &run->check))
-        return NULL;
-    run->index++;
-    return child_start(&(ChildSpec){.user = run->check.user,
-                                    .argv = (const char *const *)run->check.argv.items,
-                                    .folder = checking->folder,
-                                    .deadline_ms = CHECK_DEADLINE_MS},
-                       &run->child);
+    while (beside && !err) {
+        assert(batch->n < BESIDE_MAX);
+        Run *run = &batch->runs[batch->n];
+        *run = (Run){0};
+        if (!daemon_check(id, checking->state, checking->folder, batch->index, &run->check))
+            return NULL;
+        batch->index++;
+        batch->n++;
+        beside = run->check.beside;
+        err = child_start(&(ChildSpec){.user = run->check.user,
+                                       .argv = (const char *const *)run->check.argv.items,
+                                       .folder = checking->folder,
+                                       .deadline_ms = CHECK_DEADLINE_MS},
+                          &run->child);
+    }
+    return err;
 }
 
 Error *checking_start(const NodeState *state, const char *folder, unsigned which, Checking **ret_checking)
@@ -126,7 +147,7 @@ static void words_of(const DaemonCheck *check, const char *said, const char *fol
         out->size--;
 }
 
-static Error *verdict(const Checking *checking, DaemonId id, Run *run)
+static Error *verdict(const Checking *checking, DaemonId id, const Run *run)
 {
     DEFER(buf_done) Buf words = {0};
     const char *program = strrchr(run->check.argv.items[0], '/') + 1;
@@ -148,20 +169,34 @@ static Error *verdict(const Checking *checking, DaemonId id, Run *run)
 
 /* ---- run --------------------------------------------------------------------------- */
 
+static bool batch_ended(Batch *batch, Msec now)
+{
+    bool ended = true;
+
+    for (size_t i = 0; i < batch->n; i++) {
+        Run *run = &batch->runs[i];
+        run->ended = run->ended || child_run(run->child, now);
+        ended = ended && run->ended;
+    }
+    return ended;
+}
+
 static bool run_one(Checking *checking, DaemonId id, Msec now)
 {
-    Run *run = &checking->runs[id];
+    Batch *batch = &checking->batches[id];
 
-    while (run->child && child_run(run->child, now)) {
-        run->refused = verdict(checking, id, run);
-        if (run->refused)
-            child_free(&run->child);
-        else
-            run->refused = error_in(start_next(checking, id), "%s", daemons[id].name);
-        if (run->refused)
-            child_free(&run->child);
+    while (batch->n) {
+        if (!batch_ended(batch, now))
+            return false;
+        for (size_t i = 0; i < batch->n && !batch->refused; i++)
+            batch->refused = verdict(checking, id, &batch->runs[i]);
+        batch_clear(batch);
+        if (!batch->refused)
+            batch->refused = error_in(start_next(checking, id), "%s", daemons[id].name);
+        if (batch->refused)
+            batch_clear(batch);
     }
-    return !run->child;
+    return true;
 }
 
 bool checking_run(Checking *checking, Msec now)
@@ -178,10 +213,13 @@ void checking_wait(const Checking *checking, Waiter *wake)
     bool any = false;
 
     for (DaemonId id = 0; id < N_DAEMONS; id++) {
-        if (!checking->runs[id].child)
-            continue;
-        child_wait(checking->runs[id].child, wake);
-        any = true;
+        const Batch *batch = &checking->batches[id];
+        for (size_t i = 0; i < batch->n; i++) {
+            if (batch->runs[i].ended)
+                continue;
+            child_wait(batch->runs[i].child, wake);
+            any = true;
+        }
     }
     if (!any)
         waiter_now(wake);
@@ -192,7 +230,7 @@ unsigned checking_refused(const Checking *checking)
     unsigned refused = 0;
 
     for (DaemonId id = 0; id < N_DAEMONS; id++) {
-        if (checking->runs[id].refused)
+        if (checking->batches[id].refused)
             refused |= 1U << id;
     }
     return refused;
@@ -201,9 +239,31 @@ unsigned checking_refused(const Checking *checking)
 Error *checking_error(const Checking *checking)
 {
     for (DaemonId id = 0; id < N_DAEMONS; id++) {
-        const Error *refused = checking->runs[id].refused;
+        const Error *refused = checking->batches[id].refused;
         if (refused)
             return error_new(refused->code, "%s", refused->what);
     }
     return NULL;
+}
+
+/* ---- what passed ------------------------------------------------------------------- */
+
+void passed_note(Passed *passed, const FileSet *files, unsigned which, Msec now)
+{
+    for (DaemonId id = 0; id < N_DAEMONS; id++) {
+        if (!(which & 1U << id))
+            continue;
+        passed->files[id] = fileset_digest(files, daemons[id].name);
+        passed->until[id] = now + PASSED_MS;
+    }
+}
+
+unsigned passed_not(const Passed *passed, const FileSet *files, unsigned which, Msec now)
+{
+    for (DaemonId id = 0; id < N_DAEMONS; id++) {
+        Digest is = fileset_digest(files, daemons[id].name);
+        if (now < passed->until[id] && digest_equal(&is, &passed->files[id]))
+            which &= ~(1U << id);
+    }
+    return which;
 }

@@ -1,6 +1,6 @@
 /* check.h - what the daemons' own checkers say of a folder of files
  *
- * The checkers of different daemons run side by side, those of one daemon one after the other.
+ * The checkers of different daemons run side by side, those of one daemon where they do not need one another.
  */
 #pragma once
 #include "engine/daemon.h"
@@ -21,3 +21,12 @@ unsigned checking_refused(const Checking *checking);
 /* REFUSED: "dovecot: doveconf: Fatal: ...", the words of the first that said no, files named as in a generation;
  * SYSTEM: a checker did not come to its end.  NULL: all is well. */
 CHECKED Error *checking_error(const Checking *checking);
+
+/* Texts that passed a moment ago.  Each change is prepared twice: when the controller asks whether it may commit it, and
+ * when it has; the checkers cost most of that time. */
+typedef struct Passed {
+    Digest files[N_DAEMONS];
+    Msec until[N_DAEMONS];
+} Passed;
+void passed_note(Passed *passed, const FileSet *files, unsigned which, Msec now);
+unsigned passed_not(const Passed *passed, const FileSet *files, unsigned which, Msec now); /* 'which' without them */

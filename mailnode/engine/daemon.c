@@ -204,23 +204,47 @@ void daemon_before_done(DaemonBefore *before)
 
 /* ---- ports ------------------------------------------------------------------------- */
 
+static void ports_at(const Mail__Instance *instance, const uint16_t *ports, size_t n_ports, PortList *out)
+{
+    for (size_t i = 0; i < n_ports; i++) {
+        for (size_t k = 0; k < instance->n_listen; k++)
+            port_add(out, instance->listen[k], ports[i]);
+        if (instance->n_listen == 0)
+            port_add(out, "*", ports[i]);
+    }
+}
+
+void daemon_ports(DaemonId id, const NodeState *state, PortList *out)
+{
+    static const uint16_t smtp[] = {25, 587, 465};
+    static const uint16_t boxes[] = {143, 993, 110, 995, 4190};
+
+    if (!daemon_wanted(id, state))
+        return;
+    switch (id) {
+    case DAEMON_POSTFIX:
+        ports_at(state->instance, smtp, sizeof smtp / sizeof *smtp, out);
+        port_add(out, state->loopback, PORT_REINJECT);
+        return;
+    case DAEMON_DOVECOT:
+        ports_at(state->instance, boxes, sizeof boxes / sizeof *boxes, out);
+        return;
+    case DAEMON_UNBOUND:
+        port_add(out, state->loopback, PORT_DNS);
+        return;
+    case DAEMON_SLAPD:
+        for (size_t i = 0; i < state->n_directories; i++) {
+            for (size_t k = 0; k < state->directories[i].stated->n_listen; k++)
+                port_add(out, state->directories[i].stated->listen[k], 636);
+        }
+        return;
+    default:
+        return; /* sockets in folders of ours */
+    }
+}
+
 void daemons_ports(const NodeState *state, PortList *out)
 {
-    static const uint16_t public_ports[] = {25, 587, 465, 143, 993, 110, 995, 4190};
-    size_t n_listen = state->instance ? state->instance->n_listen : 0;
-
-    for (size_t i = 0; state->instance && i < sizeof public_ports / sizeof *public_ports; i++) {
-        for (size_t k = 0; k < n_listen; k++)
-            port_add(out, state->instance->listen[k], public_ports[i]);
-        if (n_listen == 0)
-            port_add(out, "*", public_ports[i]);
-    }
-    if (state->instance) {
-        port_add(out, state->loopback, PORT_DNS);
-        port_add(out, state->loopback, PORT_REINJECT);
-    }
-    for (size_t i = 0; i < state->n_directories; i++) {
-        for (size_t k = 0; k < state->directories[i].stated->n_listen; k++)
-            port_add(out, state->directories[i].stated->listen[k], 636);
-    }
+    for (size_t id = N_DAEMONS; id-- > 0;) /* Postfix first: port 25 is what people know */
+        daemon_ports((DaemonId)id, state, out);
 }

@@ -54,7 +54,8 @@ typedef struct DaemonBefore {
 bool daemon_before(DaemonId id, const NodeState *state, size_t index, DaemonBefore *out);
 void daemon_before_done(DaemonBefore *before);
 
-/* Ports that the node needs for all wanted daemons. */
+/* Ports that the node needs for one daemon, where it is wanted, or for all. */
+void daemon_ports(DaemonId id, const NodeState *state, PortList *out);
 void daemons_ports(const NodeState *state, PortList *out);
 
 /* The commands that check the files of one daemon in 'folder' (gen/000124.check), in order.  False: no more. */
@@ -63,6 +64,7 @@ typedef struct DaemonCheck {
     const char *user;  /* NULL: root, where the checker runs no code of the configuration */
     const char *words; /* only lines that begin so are its words: "/usr/sbin/postconf: "; NULL: all are */
     bool strict;       /* words are a no even where it exits with 0: a warning */
+    bool beside;       /* the next one need not wait for its end */
     bool any_exit;     /* words alone are a no: 'postmap -q' of a key that is not there exits with 1 */
 } DaemonCheck;
 bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_t index, DaemonCheck *out);

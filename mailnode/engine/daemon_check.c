@@ -6,7 +6,44 @@
 #include "tables/maps.h"
 #include "tables/places.h"
 
+#include <string.h>
 #include <unistd.h>
+
+/* postmap stops at the first map that has an answer: these have one for every key. */
+static bool answers_all(const TableMap *map)
+{
+    return strcmp(map->name, "gate") == 0 || strcmp(map->name, "login") == 0;
+}
+
+/* Run 0: all others at once; then each of these. */
+static bool add_maps(const NodeState *state, size_t run, Argv *argv)
+{
+    bool any = false;
+    size_t seen = 0;
+
+    for (size_t i = 0; i < n_table_maps; i++) {
+        bool alone = answers_all(&table_maps[i]);
+        seen += alone;
+        if (alone ? seen != run : run > 0)
+            continue;
+        argv_add(argv, "sqlite:" PLACE_TABLES "/maps/%s.cf", state->root, table_maps[i].name);
+        any = true;
+    }
+    return any;
+}
+
+/* Without them the agent has not been here yet. */
+static bool tables_there(const NodeState *state)
+{
+    DEFER(xfree) char *database = xasprintf(PLACE_TABLES "/mail.db", state->root);
+    bool there = access(database, F_OK) == 0;
+
+    for (size_t i = 0; i < n_table_maps && there; i++) {
+        DEFER(xfree) char *file = xasprintf(PLACE_TABLES "/maps/%s.cf", state->root, table_maps[i].name);
+        there = access(file, F_OK) == 0;
+    }
+    return there;
+}
 
 /* Not 'postfix check': it runs a shell script below a folder that the configuration names.  As postfix, since a map opens a
  * database that an unprivileged program writes. */
@@ -15,32 +52,29 @@ static bool check_postfix(const NodeState *state, const char *folder, size_t ind
     enum { MAIN, MASTER, N_BEFORE_MAPS };
 
     out->user = "postfix";
+    out->strict = true;
+    out->beside = true;
     if (index < N_BEFORE_MAPS) {
         argv_add(&out->argv, "/usr/sbin/postconf");
         argv_add(&out->argv, "-c");
         argv_add(&out->argv, "%s/postfix", folder);
         argv_add(&out->argv, index == MAIN ? "-n" : "-M");
         out->words = "/usr/sbin/postconf: ";
-        out->strict = true;
         return true;
     }
-    size_t map = index - N_BEFORE_MAPS;
-    if (map >= n_table_maps)
+    if (!tables_there(state))
         return false;
-    DEFER(xfree) char *file = xasprintf(PLACE_TABLES "/maps/%s.cf", state->root, table_maps[map].name);
-    DEFER(xfree) char *database = xasprintf(PLACE_TABLES "/mail.db", state->root);
-    if (access(file, F_OK) != 0 || access(database, F_OK) != 0)
-        return false; /* the agent has not been here yet */
     argv_add(&out->argv, "/usr/sbin/postmap");
     argv_add(&out->argv, "-c");
     argv_add(&out->argv, "%s/postfix", folder);
     argv_add(&out->argv, "-q");
     argv_add(&out->argv, "probe@probe.invalid");
-    argv_add(&out->argv, "sqlite:%s", file);
     out->words = "/usr/sbin/postmap: ";
-    out->strict = true;
     out->any_exit = true;
-    return true;
+    if (add_maps(state, index - N_BEFORE_MAPS, &out->argv))
+        return true;
+    argv_done(&out->argv);
+    return false;
 }
 
 /* As root: it reads the certificate's key, which only root may. */

@@ -187,11 +187,11 @@ size_t look_facts(Look *look, const Generation *in_force, Msec since_ms, Mail__F
 
     *ret_facts = look->list;
     if (!in_force) {
-        fact(look, &n, "configuration", MAIL__FACT_STATE__DEGRADED, xstrdup("none yet"));
+        fact(look, &n, "generation", MAIL__FACT_STATE__DEGRADED, xstrdup("none yet"));
         return n;
     }
-    fact(look, &n, "configuration", MAIL__FACT_STATE__GOOD,
-         xasprintf("generation %" PRIu64 ", revision %" PRIu64, in_force->number, in_force->revision));
+    fact(look, &n, "generation", MAIL__FACT_STATE__GOOD,
+         xasprintf("%" PRIu64 ", of revision %" PRIu64, in_force->number, in_force->revision));
     look->facts[0].has_since_ms = true;
     look->facts[0].since_ms = since_ms;
     if (in_force->state->certificate)

@@ -20,6 +20,7 @@ static const SuperviseHow how_it_is = {
     .reads_tables = 1U << DAEMON_POSTFIX | 1U << DAEMON_DOVECOT,
     .wanted = daemon_wanted,
     .argv = daemon_argv,
+    .ports = daemon_ports,
     .before = daemon_before,
     .probe = probe_start,
     .probe_reloaded = probe_reloaded,
@@ -98,6 +99,7 @@ void supervise_free(Supervise **supervise)
         xfree(&(*supervise)->fact_texts[id]);
     }
     tables_watch_free(&(*supervise)->tables);
+    child_free(&(*supervise)->flush);
     xfree(&(*supervise)->root);
     xfree(supervise);
 }
@@ -154,9 +156,26 @@ void unit_load_failed(Supervise *supervise, Unit *unit, const char *words)
     supervise->moved = true;
 }
 
+static bool is_ours(void *context, pid_t pid)
+{
+    return supervise_ours(context, pid);
+}
+
+/* Said with a name, not in the words of a daemon that could not bind. */
+static Error *ports_free(Supervise *supervise, const Unit *unit)
+{
+    DEFER(xfree) PortList *ports = xcalloc(1, sizeof *ports);
+
+    supervise->how->ports(unit->id, supervise->state, ports);
+    return ports->n ? ports_check(ports, is_ours, supervise) : NULL;
+}
+
 static void spawn(Supervise *supervise, Unit *unit, Msec now)
 {
-    Error *err = unit_spawn(supervise, unit);
+    Error *err = ports_free(supervise, unit);
+
+    if (!err)
+        err = unit_spawn(supervise, unit);
 
     if (!err) {
         unit_probe_begin(supervise, unit, unit->service.start_ms - unit->service.start_ms / 10);
@@ -380,6 +399,7 @@ void supervise_run(Supervise *supervise, Msec now)
     supervise->moved = false;
     if (supervise->told)
         tables_watch_run(supervise, now);
+    queue_flush_run(supervise, now);
     for (DaemonId id = 0; id < N_DAEMONS; id++)
         unit_run(supervise, &supervise->units[id], now);
 }
@@ -415,6 +435,7 @@ static void unit_wait(const Supervise *supervise, const Unit *unit, Waiter *wake
 
 void supervise_wait(Supervise *supervise, Waiter *wake)
 {
+    child_wait_if(supervise->flush, wake);
     if (supervise->moved)
         waiter_now(wake);
     if (supervise->told)

@@ -5,8 +5,20 @@
 #include "base/alloc.h"
 #include "engine/spawn.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { ARGUMENTS_BYTES = 4096 };
+
+static void folder_close(DIR **folder)
+{
+    if (*folder)
+        closedir(*folder);
+}
 
 static void set_aside(Supervise *supervise, const Unit *unit, Error *damage)
 {
@@ -29,16 +41,89 @@ static void take_over(Supervise *supervise, Unit *unit, Msec now)
                  (int)unit->pid);
 }
 
+/* ---- without a run-file ------------------------------------------------------------ */
+
+/* An argument that leads into our configuration: some daemons write over them, */
+static bool names_us(const Supervise *supervise, pid_t pid)
+{
+    Path current = path_in(supervise->root, "var/lib/mailnode/engine/current/");
+    char path[64];
+    char part[ARGUMENTS_BYTES];
+
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, part, sizeof part - 1);
+    if (fd >= 0)
+        close(fd);
+    if (len <= 0)
+        return false;
+    part[len] = '\0';
+    for (const char *at = part; at < part + len; at += strlen(at) + 1) {
+        if (strncmp(at, current.text, strlen(current.text)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ... others close what we gave them to write to. */
+static bool writes_to_us(const Supervise *supervise, const Unit *unit, pid_t pid)
+{
+    Path log = unit_log(supervise, unit);
+
+    for (int fd = 1; fd <= 2; fd++) {
+        char path[64];
+        char target[PATH_SIZE];
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
+        ssize_t len = readlink(path, target, sizeof target - 1);
+        if (len <= 0)
+            continue;
+        target[len] = '\0';
+        if (strcmp(target, log.text) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_this_one(const Supervise *supervise, const Unit *unit, pid_t pid, RunFile *out)
+{
+    uint64_t cpu_ticks = 0;
+    char letter = 0;
+
+    *out = (RunFile){.pid = pid};
+    return getsid(pid) == pid && process_look(pid, &out->start_time, out->program, &letter, &cpu_ticks) &&
+           strcmp(out->program, unit->program) == 0 && (names_us(supervise, pid) || writes_to_us(supervise, unit, pid));
+}
+
+/* What it runs with is not known: it loads anew. */
+static bool found_without(Supervise *supervise, Unit *unit)
+{
+    DEFER(folder_close) DIR *proc = opendir("/proc");
+    const struct dirent *entry;
+
+    while (proc && (entry = readdir(proc))) {
+        RunFile file;
+        long pid = strtol(entry->d_name, NULL, 10);
+        if (pid <= 1 || !is_this_one(supervise, unit, (pid_t)pid, &file))
+            continue;
+        snprintf(file.boot_id, sizeof file.boot_id, "%s", supervise->boot_id);
+        unit->file = file;
+        Error *err = unit_write_runfile(supervise, unit);
+        error_free(&err); /* written again when it has answered */
+        return true;
+    }
+    return false;
+}
+
 void unit_adopt(Supervise *supervise, Unit *unit, Msec now)
 {
     Error *err = runfile_read(unit_runfile(supervise, unit).text, &unit->file);
 
     if (err && err->code != ERROR_NOT_FOUND)
         set_aside(supervise, unit, err);
-    if (err) {
-        error_free(&err);
+    bool lost = err != NULL;
+    error_free(&err);
+    if (lost && !found_without(supervise, unit))
         return;
-    }
     if (runfile_alive(&unit->file, supervise->boot_id)) {
         unit->pidfd = spawn_pidfd(unit->file.pid);
         /* Once more: the descriptor may be that of another one, which got the number just now. */

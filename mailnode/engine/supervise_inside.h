@@ -8,6 +8,7 @@
  *   supervise_reload.c   SIGHUP, and whether it was taken in
  *   supervise_tables.c   Postfix and Dovecot run only while they can read mail.db
  *   supervise_facts.c    standing and facts
+ *   supervise_queue.c    what waited for a daemon that is back
  */
 #pragma once
 #include "base/path.h"
@@ -24,6 +25,7 @@ typedef struct SuperviseHow {
     unsigned reads_tables; /* bits 1 << DaemonId */
     bool (*wanted)(DaemonId id, const NodeState *state);
     void (*argv)(DaemonId id, const NodeState *state, Argv *out);
+    void (*ports)(DaemonId id, const NodeState *state, PortList *out);
     bool (*before)(DaemonId id, const NodeState *state, size_t index, DaemonBefore *out);
     Error *(*probe)(DaemonId id, const NodeState *state, Msec until_ms, Child **ret_child);
     Error *(*probe_reloaded)(DaemonId id, const NodeState *state, pid_t session, uint64_t after, Msec until_ms,
@@ -106,6 +108,8 @@ struct Supervise {
     Msec probe_ms, stuck_ms;
     Unit units[N_DAEMONS];
     TablesWatch tables;
+    bool flush_due;
+    Child *flush;
     Mail__Fact facts[N_DAEMONS];
     Mail__Fact *fact_list[N_DAEMONS];
     char *fact_texts[N_DAEMONS];
@@ -134,6 +138,10 @@ CHECKED Error *unit_write_runfile(const Supervise *supervise, const Unit *unit);
 
 /* supervise_adopt.c */
 void unit_adopt(Supervise *supervise, Unit *unit, Msec now);
+
+/* supervise_queue.c: mail that waited for Dovecot is tried at once when it is back */
+void queue_flush_soon(Supervise *supervise, const Unit *ready);
+void queue_flush_run(Supervise *supervise, Msec now);
 
 /* supervise_before.c: true when all is loaded; a failure is told and tried again later */
 bool unit_before_run(Supervise *supervise, Unit *unit, Msec now);

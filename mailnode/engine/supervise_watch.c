@@ -78,6 +78,7 @@ static void came_up(Supervise *supervise, Unit *unit, Msec now)
     error_free(&err);
     unit->early_exits = 0;
     xfree(&unit->reason);
+    queue_flush_soon(supervise, unit);
 }
 
 static void answered(Supervise *supervise, Unit *unit, Msec now)

@@ -222,9 +222,10 @@ def test_everything_killed_at_once(mail_own):
         def traffic():
             while not stop.is_set():
                 ledger.send(["alice@example.org"], {"alice": 1})
+        before = len(ledger.accepted)
         sender = threading.Thread(target=traffic)
         sender.start()
-        time.sleep(chance.uniform(0.1, 0.6))
+        wait_until(lambda: len(ledger.accepted) > before + chance.randrange(1, 4), "mail flows", 60)   # in the middle of more
         node.kill_engine()
         node.kill()
         c.kill()

@@ -251,7 +251,7 @@ static void a_change_comes_into_force(void **state)
     assert_int_equal(answer->body_case, MAIL__ENVELOPE__BODY_ENGINE_IS);
     assert_int_equal(answer->engine_is->generation, 0);
     assert_int_equal(answer->engine_is->life, happened_life(happened));
-    assert_string_equal(answer->engine_is->facts[0]->name, "configuration");
+    assert_string_equal(answer->engine_is->facts[0]->name, "generation");
     envelope_free(&answer);
 
     expect_body(prepare_ask(peer, "mx1", 7), MAIL__ENVELOPE__BODY_DONE);

@@ -261,7 +261,7 @@ static void test_drift(void **state)
                                                "override: changed since generation 1: override/postfix.d/site.cf\n");
     Mail__Fact *const *facts = NULL;
     assert_int_equal(change_facts(node->change, clock_ms(), &facts), 2);
-    assert_string_equal(facts[0]->text, "generation 1, revision 1");
+    assert_string_equal(facts[0]->text, "1, of revision 1");
     assert_int_equal(facts[1]->state, MAIL__FACT_STATE__DEGRADED);
     assert_string_equal(facts[1]->text, "changed since generation 1: override/postfix.d/site.cf");
 

@@ -266,11 +266,19 @@ static const Daemon fake_table[N_DAEMONS] = {
     [6] = FAKE("x6", "", 0, false),
 };
 
+static void fake_ports(DaemonId id, const NodeState *state, PortList *out)
+{
+    (void)id;
+    (void)state;
+    (void)out;
+}
+
 static const SuperviseHow fake_how = {
     .table = fake_table,
     .reads_tables = 1U << THREE,
     .wanted = fake_wanted,
     .argv = fake_argv,
+    .ports = fake_ports,
     .before = fake_before,
     .probe = fake_probe,
     .probe_reloaded = fake_probe_reloaded,
