@@ -221,10 +221,18 @@ class MailNode(Node):
         return out
 
     def queue(self):
-        """Files in Postfix's queue."""
+        """Messages in Postfix's queue.  A file that is not executable was never finished, so never answered with 250."""
         base = self.path("var/lib/mailnode/spool/postfix")
-        return [name for part in ("incoming", "active", "deferred", "maildrop", "hold", "corrupt")
-                for _, _, names in os.walk(os.path.join(base, part)) for name in names]
+        found = []
+        for part in ("incoming", "active", "deferred", "maildrop", "hold", "corrupt"):
+            for folder, _, names in os.walk(os.path.join(base, part)):
+                for name in names:
+                    try:
+                        if os.stat(os.path.join(folder, name)).st_mode & stat.S_IXUSR:
+                            found.append(f"{part}/{name}")
+                    except FileNotFoundError:   # it went on in this moment
+                        found.append(f"{part}/{name}")
+        return found
 
     def queue_empty(self):
         return not self.queue()
