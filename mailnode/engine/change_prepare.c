@@ -132,7 +132,8 @@ static Error *check_ended(Change *change, Msec now)
         return check_again_plain(change, refused, err, now);
     if (err)
         return err;
-    passed_note(&change->passed, change->candidate->generation->rendered.files, change->candidate->changed, now);
+    const FileSet *files = change->candidate->generation->rendered.files;
+    passed_note(&change->passed, files, passed_not(&change->passed, files, change->candidate->changed, now), now);
     err = prepare_write(change);
     if (!err)
         change_phase(change, PREPARED, now);

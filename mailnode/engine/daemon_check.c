@@ -53,7 +53,6 @@ static bool check_postfix(const NodeState *state, const char *folder, size_t ind
 
     out->user = "postfix";
     out->strict = true;
-    out->beside = true;
     if (index < N_BEFORE_MAPS) {
         argv_add(&out->argv, "/usr/sbin/postconf");
         argv_add(&out->argv, "-c");

@@ -97,8 +97,29 @@ static void test_nobody(void **state)
     ok(checking_error(checking));
 }
 
+/* Asked twice of the same texts within the minute: once is enough.  Other texts, another daemon, later: asked. */
+static void test_passed(void **state)
+{
+    enum { POSTFIX = 1U << DAEMON_POSTFIX, DOVECOT = 1U << DAEMON_DOVECOT };
+    DEFER(fileset_free) FileSet *files = fileset_new();
+    DEFER(fileset_free) FileSet *other = fileset_new();
+    Passed passed = {0};
+
+    (void)state;
+    buf_append_text(fileset_add(files, "postfix/main.cf", "postfix"), "mail_name = a\n");
+    buf_append_text(fileset_add(files, "dovecot/dovecot.conf", NULL), "protocols = imap\n");
+    buf_append_text(fileset_add(other, "postfix/main.cf", "postfix"), "mail_name = b\n");
+    assert_int_equal(passed_not(&passed, files, POSTFIX | DOVECOT, 1000), POSTFIX | DOVECOT);
+    passed_note(&passed, files, POSTFIX, 1000);
+    assert_int_equal(passed_not(&passed, files, POSTFIX | DOVECOT, 2000), DOVECOT);
+    assert_int_equal(passed_not(&passed, other, POSTFIX, 2000), POSTFIX);
+    assert_int_equal(passed_not(&passed, files, POSTFIX, 2000), 0);
+    assert_int_equal(passed_not(&passed, files, POSTFIX, 61000), POSTFIX);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_nobody)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_nobody),
+                                       cmocka_unit_test(test_passed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
