@@ -164,6 +164,8 @@ Error *run_explain(Cli *cli, const Line *line, int *ret_exit)
     const KindInfo *info = kind_by_name(kind);
     if (!info) {
         Error *err = cli_usage(cli, "unknown kind '%s'", kind);
+        if (command_noun_known(kind)) /* users, tasks: nothing of them is stated */
+            return error_hint(err, "see mailctl help %s", kind);
         return kind_nearest(kind) ? error_hint(err, "did you mean %s?", kind_nearest(kind)) : err;
     }
     const FieldMeta *field = dot ? meta_field(info->meta, dot + 1) : NULL;

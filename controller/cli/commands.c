@@ -22,7 +22,8 @@ enum {
 };
 
 const Flag flags[N_FLAGS] = {
-    [FLAG_INSTANCE] = {"instance", 'i', "NAME", "the instance that is meant, where the key does not say it"},
+    [FLAG_INSTANCE] = {"instance", 'i', "NAME",
+                       "which instance; not needed where there is one, or where the key says it"},
     [FLAG_OUTPUT] = {"output", 'o', "FORM", "table, json, yaml or name"},
     [FLAG_SOCKET] = {"socket", 0, "PATH", "where the controller listens"},
     [FLAG_IDENTITY] = {"identity", 0, "FILE", "key pair and controller of a remote admin (mailctl-remote)"},
@@ -31,7 +32,8 @@ const Flag flags[N_FLAGS] = {
     [FLAG_MESSAGE] = {"message", 'm', "TEXT", "why, for the history"},
     [FLAG_DRY_RUN] = {"dry-run", 0, NULL, "say what would change, and change nothing"},
     [FLAG_NO_WAIT] = {"no-wait", 0, NULL, "return as soon as it is stored"},
-    [FLAG_TIMEOUT] = {"timeout", 0, "SPAN", "how long to wait for it to be in force: 500ms, 30s, 5m; 30s without"},
+    [FLAG_TIMEOUT] = {"timeout", 0, "SPAN",
+                      "how long to wait: 500ms, 30s, 5m; without it 30s, doctor 1m, a task until its end"},
     [FLAG_MAY_EXIST] = {"may-exist", 0, NULL, "what is there already is no error"},
     [FLAG_IF_EXISTS] = {"if-exists", 0, NULL, "what is not there is no error"},
     [FLAG_YES] = {"yes", 0, NULL, "do not ask"},
@@ -50,7 +52,7 @@ const Flag flags[N_FLAGS] = {
     [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up"},
     [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
     [FLAG_USER_DOMAIN] = {"user-domain", 'u', "NAME",
-                          "whose users or groups; without it those of the instance, or of the only one"},
+                          "which directory; without it that of the instance, or the only one"},
 };
 
 #define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
@@ -69,7 +71,7 @@ const Flag flags[N_FLAGS] = {
     }
 #define SHOW(NOUN, KEY, FLAGS, EXAMPLE)                                                                                \
     {                                                                                                                  \
-        .noun = NOUN, .verb = "show", .key = KEY, .kind = NOUN, .flags = (FLAGS), .words = "one with all its fields",  \
+        .noun = NOUN, .verb = "show", .key = KEY, .kind = NOUN, .flags = (FLAGS), .words = "all its fields",           \
         .example = EXAMPLE, .run = run_show                                                                            \
     }
 #define REMOVE(NOUN, KEY, WORDS, EXAMPLE)                                                                              \
@@ -329,8 +331,8 @@ static const PlainField plain_fields[] = {
     {.name = "listen", .words = "address and port for nodes"},
     {.name = "mail-domain", .words = "its primary domain"},
     {.name = "full-name", .words = "the name as people write it"},
-    {.name = "password", .words = "from @FILE, or - for stdin; a terminal is asked", .secret = true},
-    {.name = "locked", .words = "yes: no login and no mail", .values = "yes,no"},
+    {.name = "password", .words = "@FILE takes it from there, - from stdin; a terminal is asked", .secret = true},
+    {.name = "locked", .words = "yes: no login; mail still arrives (mailbox disable stops both)", .values = "yes,no"},
     {.name = "members", .words = "users that belong to it", .list = true},
 };
 

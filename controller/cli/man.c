@@ -174,7 +174,8 @@ static const char tail[] = ".Sh ENVIRONMENT\n"
                            ".Ed\n"
                            ".Sh SEE ALSO\n"
                            ".Xr mail-agent 8 ,\n"
-                           ".Xr mail-controller 8\n";
+                           ".Xr mail-controller 8 ,\n"
+                           ".Xr mail-engine 8\n";
 
 static void flags_of(FILE *out, const Command *command)
 {

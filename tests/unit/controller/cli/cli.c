@@ -363,6 +363,7 @@ static void changes_and_what_became_of_them(void **state)
          2,
          "",
          "mailctl: diff: one of -f FILE, --revision A..B and --node NAME is wanted\nhint: mailctl diff --revision 41..43\n"},
+        {{NULL}, "explain user.locked", 2, "", "mailctl: explain: unknown kind 'user'\nhint: see mailctl help user\n"},
         {{NULL}, "explain adress.to", 2, "", "mailctl: explain: unknown kind 'adress'\nhint: did you mean address?\n"},
         {{NULL},
          "explain address.too",
