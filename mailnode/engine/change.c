@@ -94,7 +94,7 @@ Error *change_switch(Change *change, uint64_t revision, Msec now)
 {
     if (change->phase != IDLE && change->phase != PREPARED)
         return error_new(ERROR_CONFLICT, "another change of the configuration is under way");
-    if (change->phase == IDLE || change->own || prepared_revision(change) != revision)
+    if (change->phase == IDLE || change->own || !revision || prepared_revision(change) != revision)
         return error_new(ERROR_CONFLICT, "revision %" PRIu64 " is not prepared", revision);
     return change_switch_begin(change, now);
 }

@@ -94,13 +94,15 @@ Error *change_prepare_begin(Change *change, const Buf *prepare, bool own, Msec n
     return err;
 }
 
-/* Checked: written as it shall be, and read back. */
+/* Checked: written as it shall be, and read back.  Revision 0 only asks, and is never switched to. */
 static Error *prepare_write(Change *change)
 {
     Path check = generation_path(change->root, change->number, ".check");
 
     checking_free(&change->checking);
     tree_remove(check.text);
+    if (!change->candidate->generation->revision)
+        return NULL;
     Error *err = generation_write(change->root, change->number, &change->candidate->generation->rendered);
     if (!err)
         err = generation_read(change->root, change->number, ".new", &change->next);

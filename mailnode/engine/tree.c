@@ -175,19 +175,34 @@ static Error *sync_one(const char *name)
     return NULL;
 }
 
+/* The folders of this file that the file before it is not in: paths come in the order of their names. */
+static Error *sync_folders(const char *folder, const char *before, const char *path)
+{
+    Error *err = NULL;
+
+    for (const char *slash = strchr(path, '/'); slash && !err; slash = strchr(slash + 1, '/')) {
+        size_t len = (size_t)(slash - path);
+        if (strncmp(before, path, len + 1) == 0)
+            continue;
+        DEFER(xfree) char *name = xasprintf("%s/%.*s", folder, (int)len, path);
+        err = folder_sync(name);
+    }
+    return err;
+}
+
 /* Everything is written before the first sync: one commit of the file system's journal then carries nearly all. */
 static Error *sync_all(const char *folder, const FileSet *files)
 {
+    const char *before = "";
     Error *err = NULL;
 
     for (size_t i = 0; i < fileset_count(files) && !err; i++) {
         const char *path = fileset_file(files, i).path;
         DEFER(xfree) char *name = xasprintf("%s/%s", folder, path);
         err = sync_one(name);
-        for (const char *slash = strchr(path, '/'); slash && !err; slash = strchr(slash + 1, '/')) {
-            DEFER(xfree) char *part = xasprintf("%s/%.*s", folder, (int)(slash - path), path);
-            err = folder_sync(part);
-        }
+        if (!err)
+            err = sync_folders(folder, before, path);
+        before = path;
     }
     return err ? err : folder_sync(folder);
 }
