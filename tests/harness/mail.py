@@ -238,10 +238,11 @@ class Ledger:
     def settle(self, timeout=30):
         """What was answered with 250 is where it must be, as often as it must be; nothing else is anywhere."""
         wanted = {id: boxes for id, (answer, boxes) in self.entries.items() if answer.startswith("250") and boxes}
-        wait_until(lambda: all(id in self.found() for id in wanted), lambda: f"delivered: {self.differences(wanted)}", timeout,
+        wait_until(lambda: wanted.keys() <= self.found().keys(), lambda: f"delivered: {self.differences(wanted)}", timeout,
                    every=0.1)
         wait_until(self.node.queue_empty, "the queue is empty", timeout, every=0.1)
-        assert not self.differences(wanted), self.differences(wanted)
+        differences = self.differences(wanted)
+        assert not differences, differences
 
     def differences(self, wanted):
         found = self.found()

@@ -72,7 +72,7 @@ class MailNode(Node):
     def start_engine(self, crash=None, wait=True, env=None):
         self.patterns_take()
         self.mail_engine = Program(f"mail-engine of {self.name}", [paths.ENGINE, "--root", self.root], self.engine_log,
-                                   {"MAILNODE_BOOT_ID": self.boot_id, "MAILNODE_CRASH": crash, "MAILNODE_PROBE_MS": "1000",
+                                   {"MAILNODE_BOOT_ID": self.boot_id, "MAILNODE_CRASH": crash, "MAILNODE_PROBE_MS": "3000",
                                     **(env or {})})
         if wait:
             wait_until(lambda: os.path.exists(self.engine_socket) or not self.mail_engine.running(), "mail-engine listens")

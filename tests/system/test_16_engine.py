@@ -15,7 +15,10 @@ from harness.mail import Smtp
 from harness.mailnode import DAEMONS
 from harness.program import session_pids
 
+# Each group has a worker of its own; tests with a node of their own wait for no other.
 pytestmark = pytest.mark.xdist_group("engine")
+dying = pytest.mark.xdist_group("engine-dying")
+own = pytest.mark.xdist_group("engine-own")
 
 BROKEN = {  # override, what a daemon says of it, what must be named
     "postfix syntax": ("postfix.d/site.cf", "message_size_limit\n", "site.cf"),
@@ -104,6 +107,7 @@ def test_lost_file_is_found_and_put_back(mail):
     mail.wait_ready()
 
 
+@dying
 @pytest.mark.spec("F-177", "R03", "R05", "R06")
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_daemon_that_dies_is_back(mail, daemon):
@@ -119,6 +123,7 @@ def test_daemon_that_dies_is_back(mail, daemon):
     ledger.settle()
 
 
+@dying
 @pytest.mark.spec("F-177", "R44")
 @pytest.mark.parametrize("daemon", ["redis", "rspamd", "dovecot", "postfix"])
 def test_stopped_daemon_goes_on(mail, daemon):
@@ -134,6 +139,7 @@ def test_stopped_daemon_goes_on(mail, daemon):
     mail.wait_ready()
 
 
+@dying
 @pytest.mark.spec("F-177")
 def test_crash_loop_takes_nobody_along(mail):
     """clamd cannot start: it is tried with longer and longer waits; everybody else keeps his process."""
@@ -156,6 +162,7 @@ def test_crash_loop_takes_nobody_along(mail):
     mail.wait_ready(timeout=90)
 
 
+@dying
 @pytest.mark.spec("F-176", "R03")
 def test_our_programs_may_be_replaced(mail):
     """Restart of each, and kill -9 of each and of all: no session ends, no daemon is another, mail is accepted all the while."""
@@ -191,6 +198,7 @@ def test_our_programs_may_be_replaced(mail):
     ledger.settle(60)
 
 
+@dying
 @pytest.mark.spec("F-176")
 def test_mail_flows_without_any_program_of_ours(mail):
     c = mail.cluster
@@ -208,6 +216,7 @@ def test_mail_flows_without_any_program_of_ours(mail):
     mail.wait_ready()
 
 
+@own
 @pytest.mark.spec("R07", "F-166", "F-176")
 def test_everything_killed_at_once(mail_own):
     """As a power cut: all processes, all daemons.  Whatever was answered with 250 is delivered once; the state is the same."""
@@ -247,6 +256,7 @@ def test_everything_killed_at_once(mail_own):
     ledger.settle(90)
 
 
+@dying
 @pytest.mark.spec("R44")
 def test_sigterm_ends_the_engine_soon(mail):
     started = time.monotonic()
@@ -256,6 +266,7 @@ def test_sigterm_ends_the_engine_soon(mail):
     mail.wait_ready()
 
 
+@own
 @pytest.mark.spec("R08")
 @pytest.mark.parametrize("file", ["run/postfix", "run/dovecot", "current-objects"])
 def test_torn_file_of_our_own_is_survived(mail_own, file):
@@ -326,6 +337,7 @@ def test_followed_certificate(mail):
     assert served() == old
 
 
+@own
 @pytest.mark.spec("F-167", "F-003")
 def test_port_taken_while_the_engine_was_away(mail_own):
     """Somebody sits on a port when the daemons come back: he is named in the facts; free again, mail is back by itself."""
@@ -354,6 +366,7 @@ def test_port_taken_while_the_engine_was_away(mail_own):
     node.wait_ready(timeout=60)
 
 
+@own
 @pytest.mark.spec("F-176", "F-003")
 def test_three_nodes_one_controller():
     """Each with an instance and a domain of its own; a change to one touches that one only."""

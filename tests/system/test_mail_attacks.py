@@ -161,8 +161,8 @@ def test_secrets_are_not_in_what_a_local_user_can_see(mail):
         assert not found, found
 
 
-HOSTILE_FOLDERS = ['a"b', "a\\b", "a#b", "a}b{", "a=b", "!include x", "$mail_home", "${x}", "%u", "{{ x }}", "<x", "a;b", "`id`",
-                   "$(id)", "Spam & Co", "Ünerwünscht", "{= env.x =}"]
+# One for each way out of a quoted name; what each writer makes of all others the tests of golden/ read back.
+HOSTILE_FOLDERS = ['a"b\\', "a#b", "a}b{", "!include x"]
 
 
 @pytest.mark.spec("B03", "B04", "S09")
