@@ -53,6 +53,7 @@ struct Verbs {
     LocalPeer *prepared_by; /* NULL: nothing is prepared, or its switch has been asked for */
     Refreshing *refreshing;
     NodeTask *task;
+    bool again; /* what was under way ended with its asker */
 };
 
 static void request_drop(Talk *talk)
@@ -115,6 +116,8 @@ static void reply_is(Verbs *verbs, Talk *talk, uint64_t happened, Msec now)
     n = change_facts(verbs->with.change, now, &more);
     for (size_t i = 0; i < n && is.n_facts < FACTS_MAX; i++)
         facts[is.n_facts++] = more[i];
+    for (size_t i = 0; i < is.n_facts; i++)
+        words_mend(facts[i]->text); /* words of daemons, and of certificates, are in them */
     is.facts = facts;
     is.n_happenings = happened_list(verbs->with.happened, happened, now, &happenings);
     is.happenings = (Mail__Happening **)happenings; /* NOLINT: packing writes nothing */
@@ -327,9 +330,10 @@ static void talk_free(Talk *talk)
     local_peer_free(&talk->peer);
 }
 
-static void sweep(Verbs *verbs)
+/* True: somebody has gone, and what he was in the way of may begin. */
+static bool sweep(Verbs *verbs)
 {
-    size_t left = 0;
+    size_t n = verbs->n_talks, left = 0;
 
     for (size_t i = 0; i < verbs->n_talks; i++) {
         Talk *talk = &verbs->talks[i];
@@ -341,6 +345,7 @@ static void sweep(Verbs *verbs)
         }
     }
     verbs->n_talks = left;
+    return left < n;
 }
 
 /* ---- what is under way ---- */
@@ -502,11 +507,13 @@ void verbs_run(Verbs *verbs, Msec now)
         verbs->talks[i].ended = verbs->talks[i].ended || ended;
         error_free(&ended);
     }
-    sweep(verbs);
+    verbs->again = sweep(verbs);
 }
 
 void verbs_wait(Verbs *verbs, Waiter *wake)
 {
+    if (verbs->again)
+        waiter_now(wake);
     local_server_wait(verbs->server, wake);
     for (size_t i = 0; i < verbs->n_talks; i++)
         local_peer_wait(verbs->talks[i].peer, wake);

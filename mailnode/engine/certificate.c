@@ -23,7 +23,8 @@ enum {
     SELF_DAYS = 825,
     SELF_RENEW_DAYS = 30,
     SELF_BEGINS_BEFORE_S = 3600,
-    FOLDERS_BYTES_MAX = 64 * 1024
+    FOLDERS_BYTES_MAX = 64 * 1024,
+    SELF_NAME_MAX = 64
 };
 
 static void close_fd(int *fd)
@@ -55,18 +56,32 @@ static bool lies_in(const char *path, const char *folder)
     return real && strncmp(path, real, strlen(real)) == 0 && path[strlen(real)] == '/';
 }
 
-/* ROOT/etc/mailnode/node/tls-folders is the node's root's own file: a line that does not begin with '/' is none. */
+/* A file of root that nobody else may write, or nothing: the agent must not name folders for root to read from. */
+static bool read_of_root(const char *path, Buf *out)
+{
+    DEFER(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) ||
+        st.st_size > FOLDERS_BYTES_MAX)
+        return false;
+    uint8_t *at = buf_reserve(out, FOLDERS_BYTES_MAX);
+    ssize_t got = at ? read(fd, at, FOLDERS_BYTES_MAX) : -1;
+    if (got < 0)
+        return false;
+    out->size += (size_t)got;
+    return true;
+}
+
+/* A line that does not begin with '/' is none. */
 static bool lies_in_named(const char *path, const char *root)
 {
-    Path list = path_in(root, "etc/mailnode/node/tls-folders");
+    Path list = path_in(root, "etc/mailnode/tls-folders");
     DEFER(buf_done) Buf text = {0};
     char *rest = NULL;
 
-    Error *err = file_read(list.text, FOLDERS_BYTES_MAX, &text);
-    if (err) {
-        error_free(&err);
+    if (!read_of_root(list.text, &text))
         return false;
-    }
     DEFER(xfree) char *lines = xstrdup(buf_text(&text));
     for (char *line = strtok_r(lines, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
         if (line[0] == '/' && line[1] && lies_in(path, line))
@@ -100,8 +115,8 @@ static Error *followed_open(const char *path, const char *root, int *ret_fd)
     real[len] = '\0';
     if (!allowed(real, root))
         return error_hint(error_new(ERROR_DENIED, "lies outside the folders that certificates are read from"),
-                          "put it below %s/etc/mailnode/tls, or name its folder in %s/etc/mailnode/node/tls-folders",
-                          root, root);
+                          "put it below %s/etc/mailnode/tls, or name its folder in %s/etc/mailnode/tls-folders", root,
+                          root);
     if (!S_ISREG(st.st_mode))
         return error_new(ERROR_INVALID, "not a regular file");
     int fd = open(self, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -156,9 +171,19 @@ static const char *certificate_name(const NodeState *state)
     return state->instance ? state->instance->hostname : state->node;
 }
 
+/* A host name may be longer than a path has room for. */
 static Path self_path(const NodeState *state, const char *part)
 {
-    return path_in(state->root, "var/lib/mailnode/engine/tls/self/%s/%s", certificate_name(state), part);
+    const char *name = certificate_name(state);
+    char shorter[SELF_NAME_MAX + 1];
+    Digest digest = digest_of(name, strlen(name));
+
+    if (strlen(name) > SELF_NAME_MAX) {
+        for (size_t i = 0; i < SELF_NAME_MAX / 2; i++)
+            snprintf(shorter + 2 * i, 3, "%02x", digest.octets[i]);
+        name = shorter;
+    }
+    return path_in(state->root, "var/lib/mailnode/engine/tls/self/%s/%s", name, part);
 }
 
 /* The pair that we made earlier, if it is one and serves long enough. */

@@ -8,7 +8,7 @@
  * (EC P-256, 825 days, renewed 30 days before its end), kept in tls/self/HOSTNAME/.
  *
  * Followed paths must lie, with all links resolved, below ROOT/etc/mailnode/tls, /etc/letsencrypt, /etc/ssl or a folder
- * that ROOT/etc/mailnode/node/tls-folders names (one a line): a path is stated by others, the files are read by root.
+ * that ROOT/etc/mailnode/tls-folders, a file of root, names (one a line): a path is stated by others, the files are read by root.
  */
 #pragma once
 #include "base/error.h"

@@ -19,6 +19,7 @@
  * its scripts into it later where not. */
 const Daemon daemons[N_DAEMONS] = {
     [DAEMON_UNBOUND] = {.name = "unbound",
+                        .becomes = "unbound",
                         .title = "Unbound",
                         .program = "/usr/sbin/unbound",
                         .stop_signal = SIGTERM,
@@ -26,6 +27,7 @@ const Daemon daemons[N_DAEMONS] = {
                         .start_ms = 20000,
                         .version_argv = ARGS("/usr/sbin/unbound", "-V")},
     [DAEMON_REDIS] = {.name = "redis",
+                      .becomes = "redis",
                       .title = "Redis",
                       .program = "/usr/bin/redis-server",
                       .user = "redis",
@@ -34,6 +36,7 @@ const Daemon daemons[N_DAEMONS] = {
                       .start_ms = 60000, /* it reads its log */
                       .version_argv = ARGS("/usr/bin/redis-server", "--version")},
     [DAEMON_CLAMD] = {.name = "clamd",
+                      .becomes = "clamav",
                       .title = "clamd",
                       .program = "/usr/sbin/clamd",
                       .stop_signal = SIGTERM,
@@ -41,6 +44,7 @@ const Daemon daemons[N_DAEMONS] = {
                       .start_ms = 180000, /* eight million signatures on a slow machine */
                       .version_argv = ARGS("/usr/sbin/clamd", "--version")},
     [DAEMON_SLAPD] = {.name = "slapd",
+                      .becomes = "openldap",
                       .title = "OpenLDAP",
                       .program = "/usr/sbin/slapd",
                       .stop_signal = SIGTERM,
@@ -55,6 +59,7 @@ const Daemon daemons[N_DAEMONS] = {
          .program = "/usr/bin/rspamd",
          .reloads = true,
          .refusal = "cannot parse new config file",
+         .speaker = "(main)",
          .stop_signal = SIGTERM,
          .stop_ms = 10000,
          .start_ms = 180000, /* the first start compiles: 12 s of CPU time, on a machine that has other things to do */
@@ -64,6 +69,7 @@ const Daemon daemons[N_DAEMONS] = {
                         .program = "/usr/sbin/dovecot",
                         .reloads = true,
                         .refusal = "Error reading configuration",
+                        .speaker = "master:",
                         .stop_signal = SIGTERM,
                         .stop_ms = 10000,
                         .start_ms = 20000,

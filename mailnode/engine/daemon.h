@@ -30,6 +30,8 @@ typedef struct Daemon {
     bool reloads;        /* SIGHUP takes a new configuration in; otherwise it is restarted */
     const char
         *refusal; /* its log says so where it did not take it in and goes on with the old one; NULL: it never does */
+    const char *speaker; /* how its main process begins a line of the log: "master:" */
+    const char *becomes; /* its main process runs as; NULL: stays root */
     int stop_signal;
     Msec stop_ms;                    /* then SIGKILL */
     Msec start_ms;                   /* without a right answer by then it has failed */
@@ -64,7 +66,6 @@ typedef struct DaemonCheck {
     const char *user;  /* NULL: root, where the checker runs no code of the configuration */
     const char *words; /* only lines that begin so are its words: "/usr/sbin/postconf: "; NULL: all are */
     bool strict;       /* words are a no even where it exits with 0: a warning */
-    bool beside;       /* the next one need not wait for its end */
     bool any_exit;     /* words alone are a no: 'postmap -q' of a key that is not there exits with 1 */
 } DaemonCheck;
 bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_t index, DaemonCheck *out);

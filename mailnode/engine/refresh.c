@@ -25,6 +25,7 @@ enum {
     WHO_BYTES_MAX = 8 * 1024 * 1024,
     END_LOOK_MS = 20,
     END_MS = 3000, /* then SIGKILL: a session must be over within 5 s */
+    GONE_MS = 10000,
     PID_DIGITS = 10,
 };
 
@@ -207,7 +208,7 @@ static bool sessions_gone(Refreshing *refreshing, Msec now)
             refreshing->ended[left++] = refreshing->ended[i];
     refreshing->n_ended = left;
     refreshing->look_at = now + END_LOOK_MS;
-    return left == 0;
+    return left == 0 || now >= refreshing->ended_at + GONE_MS; /* killed, and still there: nothing more can be done */
 }
 
 /* ---- one step after the other ---- */

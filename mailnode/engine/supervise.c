@@ -385,6 +385,10 @@ static void unit_run(Supervise *supervise, Unit *unit, Msec now)
         return;
     if (unit->service.state != SERVICE_FAILED)
         unit_event(supervise, unit, SERVICE_LATE, now);
+    if (unit->before && !unit_wanted_now(supervise, unit)) { /* what it was loaded for is over */
+        child_free(&unit->before);
+        daemon_before_done(&unit->before_what);
+    }
     end_if_due(supervise, unit, now);
     start_if_due(supervise, unit, now);
     if (unit_up(unit) && unit_wanted_now(supervise, unit) && !needs_restart(unit) && !runs_as_wanted(unit) &&
@@ -427,7 +431,7 @@ static void unit_wait(const Supervise *supervise, const Unit *unit, Waiter *wake
     if (failed && (unit->has_orphans || unit->before || !needs_are_up(supervise, unit)))
         return;
     waiter_at(wake, failed && unit->before_at > unit->service.at ? unit->before_at : unit->service.at);
-    if (unit_up(unit) && !unit->probe)
+    if (supervise->state && unit_running(unit) && !unit->probe)
         waiter_at(wake, unit->probe_at);
     if (unit->service.state == SERVICE_STOPPED && unit->before_at && !unit->before && unit_wanted_now(supervise, unit))
         waiter_at(wake, unit->before_at);

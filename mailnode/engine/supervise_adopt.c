@@ -7,9 +7,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ARGUMENTS_BYTES = 4096 };
@@ -84,13 +86,25 @@ static bool writes_to_us(const Supervise *supervise, const Unit *unit, pid_t pid
     return false;
 }
 
+/* Anybody may run the daemon's program. */
+static bool may_be_ours(const Unit *unit, pid_t pid)
+{
+    const struct passwd *user = unit->daemon->becomes ? getpwnam(unit->daemon->becomes) : NULL;
+    char path[64];
+    struct stat st;
+
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    return stat(path, &st) == 0 && (st.st_uid == 0 || (user && st.st_uid == user->pw_uid));
+}
+
 static bool is_this_one(const Supervise *supervise, const Unit *unit, pid_t pid, RunFile *out)
 {
     uint64_t cpu_ticks = 0;
     char letter = 0;
 
     *out = (RunFile){.pid = pid};
-    return getsid(pid) == pid && process_look(pid, &out->start_time, out->program, &letter, &cpu_ticks) &&
+    return getsid(pid) == pid && may_be_ours(unit, pid) &&
+           process_look(pid, &out->start_time, out->program, &letter, &cpu_ticks) &&
            strcmp(out->program, unit->program) == 0 && (names_us(supervise, pid) || writes_to_us(supervise, unit, pid));
 }
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RELOAD_MS = 8000, LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10 };
+enum { RELOAD_MS = 8000, LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10, SPEAKER_WORDS = 3 };
 
 /* Lines stay lines; what else could do something to a terminal or is no UTF-8 goes. */
 static void make_plain(char *text)
@@ -74,17 +74,46 @@ static ssize_t log_read(const Supervise *supervise, const Unit *unit, uint64_t f
     return len;
 }
 
+/* Does this line come from the daemon's main process?  Others log what strangers choose: one of the first three words is
+ * its name. */
+static bool speaks(const char *speaker, const char *line)
+{
+    size_t len = strlen(speaker);
+
+    for (int word = 0; word < SPEAKER_WORDS; word++) {
+        size_t n = strcspn(line, " \n");
+        if (n >= len && strncmp(line + n - len, speaker, len) == 0)
+            return true;
+        line += n;
+        if (*line != ' ')
+            return false;
+        line++;
+    }
+    return false;
+}
+
+static const char *find_refusal(const Daemon *daemon, const char *text)
+{
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        const char *found = strstr(line, daemon->refusal);
+        if (found && found < line + strcspn(line, "\n") && speaks(daemon->speaker, line))
+            return found;
+    }
+    return NULL;
+}
+
 /* The line that says so, owned by the caller; NULL: it says no such thing. */
 static char *log_refuses(const Supervise *supervise, const Unit *unit)
 {
     static char text[LOOK_BYTES + 1];
-    const char *refusal = unit->daemon->refusal;
-    ssize_t len = refusal ? log_read(supervise, unit, unit->log_from, text, LOOK_BYTES) : -1;
-    const char *found = len > 0 ? memmem(text, (size_t)len, refusal, strlen(refusal)) : NULL;
+    uint64_t size = log_size(supervise, unit);
+    uint64_t from = size < unit->log_from ? 0 : unit->log_from; /* cut meanwhile */
+    ssize_t len = unit->daemon->refusal ? log_read(supervise, unit, from, text, LOOK_BYTES) : -1;
 
+    text[len > 0 ? len : 0] = '\0';
+    const char *found = unit->daemon->refusal ? find_refusal(unit->daemon, text) : NULL;
     if (!found)
         return NULL;
-    text[len] = '\0';
     char *line = xasprintf("the new configuration was not taken: %.*s", (int)strcspn(found, "\n"), found);
     make_plain(line);
     if (strlen(line) >= SUPERVISE_WHY_BYTES)

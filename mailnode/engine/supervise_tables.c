@@ -113,8 +113,8 @@ static void begin_canary(Supervise *supervise, Msec now)
         return;
     }
     Error *err = supervise->how->canary(users[tables->user], supervise->root, &tables->canary);
-    if (err)
-        cannot_read(supervise, err->what, now);
+    if (err) /* no process to be had: that says nothing about mail.db */
+        tables->at = now + AGAIN_MS;
     error_free(&err);
 }
 
@@ -124,6 +124,10 @@ static void take_canary(Supervise *supervise, Msec now)
     DEFER(child_free) Child *canary = tables->canary;
 
     tables->canary = NULL;
+    if (child_exit(canary) < 0) { /* killed, or too slow: nothing is known, what was known stays */
+        tables->at = now + AGAIN_MS;
+        return;
+    }
     if (!child_succeeded(canary)) {
         cannot_read(supervise, *child_words(canary) ? child_words(canary) : "mail.db in time", now);
         return;

@@ -228,7 +228,7 @@ static size_t words_len(const char *text)
 
 /* A daemon's words may be in any encoding; a message that holds them would be refused whole.  What is no UTF-8 becomes
  * '?' in place (the octets are the error's own, and no longer than they were), the end beyond WORDS_MAX goes. */
-static char *words_mend(char *text)
+char *words_mend(char *text)
 {
     if (!text)
         return NULL;

@@ -34,5 +34,7 @@ const char *body_name(BodyCase body); /* "hello"; "nothing" for 0 */
 /* For replies: a Failure that says what the error says.  Its strings are borrowed from err, whose words are mended for the
  * wire: at most 16 KiB, and '?' for what is not UTF-8. */
 Mail__Failure failure_of(const Error *err);
+/* In place: cut at 16 KiB, and what is not UTF-8 becomes a question mark.  For texts that come from other programs. */
+char *words_mend(char *text);
 /* And back; a code that is not known here becomes ERROR_SYSTEM. */
 Error *error_of(const Mail__Failure *failure);

@@ -178,7 +178,7 @@ static void test_refused(void **state)
 static void test_folders(void **state)
 {
     Scene *on = scene(state);
-    Path folder, outside = path_in(on->root, "outside"), named = path_in(on->root, "etc/mailnode/node/tls-folders");
+    Path folder, outside = path_in(on->root, "outside"), named = path_in(on->root, "etc/mailnode/tls-folders");
     Path moved = path_in(on->root, "outside/mail.key"), pipe = path_in(on->root, "etc/mailnode/tls/pipe");
 
     follow(on, "mail.example.org", -1, 80);

@@ -109,6 +109,7 @@ static inline int fake_daemon(const char *name)
             if (strcmp(mode, "die-on-hup") == 0)
                 return 4;
             if (strcmp(mode, "refuse-hup") == 0) {
+                puts("a stranger calls himself error: cannot parse new config: not so");
                 puts("error: cannot parse new config: bogus");
                 fflush(stdout);
             } else {
@@ -253,7 +254,8 @@ static inline Error *fake_canary(const char *user, const char *root, Child **ret
 #define FAKE(name_, title_, needs_, reloads_)                                                                          \
     {                                                                                                                  \
         .name = name_, .title = title_, .program = fake_exe, .needs = needs_, .reloads = reloads_,                     \
-        .refusal = "cannot parse new config", .stop_signal = SIGTERM, .stop_ms = 5000, .start_ms = 10000               \
+        .refusal = "cannot parse new config", .speaker = "error:", .stop_signal = SIGTERM, .stop_ms = 5000,            \
+        .start_ms = 10000                                                                                              \
     }
 
 static const Daemon fake_table[N_DAEMONS] = {

@@ -65,6 +65,7 @@ static const struct {
 } reloads[] = {
     {"die-on-hup", "one: exit status 4"},
     {"refuse-hup", "one: the new configuration was not taken: cannot parse new config: bogus\n"
+                   "a stranger calls himself error: cannot parse new config: not so\n"
                    "error: cannot parse new config: bogus"},
     {"hang-on-hup", "one: no beat of one"},
 };
