@@ -235,8 +235,9 @@ class Ledger:
                         break
         return out
 
-    def settle(self, timeout=30):
-        """What was answered with 250 is where it must be, as often as it must be; nothing else is anywhere."""
+    def settle(self, timeout=30, again=0):
+        """What was answered with 250 is where it must be, as often as it must be; nothing else is anywhere.
+        again: so many messages may be there once more: delivered, and the daemon was killed before it knew."""
         wanted = {id: boxes for id, (answer, boxes) in self.entries.items() if answer.startswith("250") and boxes}
         wait_until(lambda: wanted.keys() <= self.found().keys(), lambda: f"delivered: {self.differences(wanted)}", timeout,
                    every=0.1)
