@@ -34,7 +34,7 @@ void fileset_refuse(FileSet *set, Error *err);
 CHECKED Error *fileset_refused(const FileSet *set); /* a copy for the caller, NULL: none */
 
 size_t fileset_count(const FileSet *set);
-File fileset_file(const FileSet *set, size_t index);                      /* by path */
+File fileset_file(const FileSet *set, size_t index);                       /* by path */
 const File *fileset_find(const FileSet *set, const char *path, File *out); /* NULL: none */
 
 /* Over the files of one daemon, and what it needs a restart for.  All zero when it has no file. */

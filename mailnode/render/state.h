@@ -19,7 +19,8 @@ typedef struct NodeState {
     const char *root; /* before every path: "" or "/tmp/x/mx1", never with '/' at its end */
     const char *node; /* our name; "" while nothing is stated of us */
 
-    const char *instance_name; /* NULL: none is placed here, or it shall not run; then the rest up to domain_name is NULL */
+    const char
+        *instance_name; /* NULL: none is placed here, or it shall not run; then the rest up to domain_name is NULL */
     const Mail__Instance *instance;
     const Mail__Settings *settings;
     const Mail__Filter *filter;

@@ -23,11 +23,11 @@
 #define PLACE_SLAPD_DATA "%s/var/lib/mailnode/slapd"      /* openldap 0700; slapd/DOMAIN/ one database each */
 
 #define PLACE_RUN "%s/run/mailnode"
-#define PLACE_RUN_DOVECOT PLACE_RUN "/dovecot" /* base_dir; root 0755 */
-#define PLACE_AUTH_SOCKET PLACE_RUN_DOVECOT "/auth-postfix" /* SASL for smtpd: postfix 0600 */
-#define PLACE_LMTP_SOCKET PLACE_RUN_DOVECOT "/lmtp"         /* postfix 0600 */
-#define PLACE_RUN_RSPAMD PLACE_RUN "/rspamd"                /* _rspamd 0755 */
-#define PLACE_MILTER_SOCKET PLACE_RUN_RSPAMD "/milter.sock" /* group postfix 0660 */
+#define PLACE_RUN_DOVECOT PLACE_RUN "/dovecot"                      /* base_dir; root 0755 */
+#define PLACE_AUTH_SOCKET PLACE_RUN_DOVECOT "/auth-postfix"         /* SASL for smtpd: postfix 0600 */
+#define PLACE_LMTP_SOCKET PLACE_RUN_DOVECOT "/lmtp"                 /* postfix 0600 */
+#define PLACE_RUN_RSPAMD PLACE_RUN "/rspamd"                        /* _rspamd 0755 */
+#define PLACE_MILTER_SOCKET PLACE_RUN_RSPAMD "/milter.sock"         /* group postfix 0660 */
 #define PLACE_RSPAMD_CONTROLLER PLACE_RUN_RSPAMD "/controller.sock" /* group vmail 0660: Dovecot trains, root probes */
 #define PLACE_RUN_REDIS PLACE_RUN "/redis"                          /* redis, group _rspamd, 2750 */
 #define PLACE_REDIS_SOCKET PLACE_RUN_REDIS "/redis.sock"
@@ -37,9 +37,9 @@
 #define PLACE_LDAPI PLACE_RUN_SLAPD "/ldapi"
 
 /* What only the node itself reaches, on NodeState.loopback. */
-#define PORT_DNS 5335         /* Unbound: 53 may be somebody else's */
+#define PORT_DNS 5335                            /* Unbound: 53 may be somebody else's */
 #define DNS_READY_NAME "ready.mailnode.internal" /* A 127.0.0.1, answered by Unbound itself */
-#define PORT_REINJECT 10027   /* smtpd without AUTH, filter and signing, for Dovecot's own mail (submission_host) */
+#define PORT_REINJECT 10027 /* smtpd without AUTH, filter and signing, for Dovecot's own mail (submission_host) */
 
 /* The embedded directory: one suffix for each user domain. */
 #define DIRECTORY_SUFFIX "dc=%s,dc=mailnode"

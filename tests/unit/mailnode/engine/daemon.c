@@ -77,10 +77,11 @@ static const char *const lines[N_DAEMONS] = {
     [DAEMON_CLAMD] = "/usr/sbin/clamd -c " CURRENT "/clamd/clamd.conf",
     [DAEMON_SLAPD] = "/usr/sbin/slapd -d none -s none -u openldap -g openldap -f " CURRENT
                      "/slapd/slapd.conf -h ldapi://%2Ftmp%2Fx%2Frun%2Fmailnode%2Fslapd%2Fldapi",
-    [DAEMON_RSPAMD] = "/usr/bin/rspamd -f -u _rspamd -g _rspamd -c " CURRENT
-                      "/rspamd/rspamd.conf --var=CONFDIR=/etc/rspamd --var=LOCAL_CONFDIR=" CURRENT
-                      "/rspamd --var=DBDIR=/tmp/x/var/lib/mailnode/engine/current/rspamd --var=RUNDIR=/tmp/x/run/mailnode/rspamd"
-                      " --var=LOGDIR=/tmp/x/var/log/mailnode",
+    [DAEMON_RSPAMD] =
+        "/usr/bin/rspamd -f -u _rspamd -g _rspamd -c " CURRENT
+        "/rspamd/rspamd.conf --var=CONFDIR=/etc/rspamd --var=LOCAL_CONFDIR=" CURRENT
+        "/rspamd --var=DBDIR=/tmp/x/var/lib/mailnode/engine/current/rspamd --var=RUNDIR=/tmp/x/run/mailnode/rspamd"
+        " --var=LOGDIR=/tmp/x/var/log/mailnode",
     [DAEMON_DOVECOT] = "/usr/sbin/dovecot -F -c " CURRENT "/dovecot/dovecot.conf",
     [DAEMON_POSTFIX] = "/usr/lib/postfix/sbin/master -c " CURRENT "/postfix -s",
 };
