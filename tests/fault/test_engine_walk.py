@@ -1,7 +1,19 @@
-"""The fault walk of mail-engine: it dies by kill -9 at each of its crash points, in the step that reaches it, and is started
-again.  Then, always: no daemon runs twice, all are ready, the configuration in force is the one that is stored, mailctl's word
-was true, and mail is taken.
+"""The fault walk of mail-engine: at each of its crash points it dies as by kill -9, and is started again.
+
+First all steps are done once while it notes each point that it reaches.  Then it dies at each point in two of the steps that
+reach it (the first, and one more that differs from point to point), and in the start where that reaches it.  Then, always:
+
+- no daemon runs twice, and all are ready;
+- what is stored is in force, the daemons' own tool reads it back, and nothing half made lies on the disk;
+- the word that mailctl gave was true: 0 is in force, 7 is stored, 5 is taken back;
+- mail is accepted, and delivered once.
+
+A new point is walked without anybody naming it; one that no step reaches fails.
 """
+import collections
+import fcntl
+import itertools
+import json
 import os
 import signal
 import subprocess
@@ -9,40 +21,56 @@ import threading
 
 import pytest
 
-from harness import Cluster, Ledger, MailNode, paths, wait_until
+from harness import Cluster, Ledger, MailNode, cluster as clusters, paths, wait_until
+from harness.ctl import run
 from harness.mailnode import DAEMONS
-
-pytestmark = pytest.mark.xdist_group("engine-walk")
 
 
 def points():
     try:
-        return subprocess.run([paths.ENGINE, "--crash-points"], capture_output=True, text=True, check=True, timeout=10).stdout.split()
+        all = subprocess.run([paths.ENGINE, "--crash-points"], capture_output=True, text=True, check=True, timeout=10).stdout.split()
+        return [p for p in all if not p.startswith("agent.")]   # of the tables, which both programs have: the agent writes them
     except (OSError, subprocess.SubprocessError):
         return ["(not built)"]
 
 
-hours = iter(range(10, 240))
+POINTS = points()
+GROUPS = 2   # a node each
+
+# ---- steps: each returns mailctl's exit code, or None when it has no word.  Every value is one that was never in force before.
+
+fresh = itertools.count(10)
+
+
+def ctl(node, line):
+    return node.cluster.ctl(line, code=None, timeout=120).code
 
 
 def change(node):
-    """A value that was never in force before."""
-    node.wanted = f"{next(hours)}h"
-    return node.cluster.ctl(f"settings set queue-lifetime={node.wanted}", code=None, timeout=120).code
+    node.wanted = f"{next(fresh)}h"
+    code = ctl(node, f"settings set queue-lifetime={node.wanted}")
+    if code == 0:
+        assert in_force(node) == seconds(node.wanted), "said to be in force, and was not"
+    return code
+
+
+def another_name(node):
+    """With a certificate of its own."""
+    return ctl(node, f"instance set main hostname=w{next(fresh)}.example.org")
+
+
+def says_the_same(node):
+    """Other objects, the same texts: nothing is loaded."""
+    return ctl(node, f"node set mx1 description=walk-{next(fresh)}")
 
 
 def refused(node):
     """The checkers are content, the daemon is not: an unknown restriction ends each session."""
     path = node.override("postfix.d/walk.cf", "smtpd_client_restrictions = no_such_restriction\n")
     try:
-        return node.cluster.ctl(f"settings set queue-lifetime={next(hours)}h", code=None, timeout=120).code
+        return ctl(node, f"settings set queue-lifetime={next(fresh)}h")
     finally:
         os.unlink(path)
-
-
-def says_the_same(node):
-    """Other objects, the same texts: nothing is loaded."""
-    return node.cluster.ctl(f"node set mx1 description=walk-{next(hours)}", code=None, timeout=120).code
 
 
 def daemon_dies(node):
@@ -52,38 +80,135 @@ def daemon_dies(node):
 
 
 def repair(node):
-    with open(os.path.join(node.generation(), "postfix/main.cf"), "a") as f:
+    path = os.path.join(node.generation(), "postfix/main.cf")
+    with open(path, "a") as f:
         f.write("# by hand\n")
-    return node.cluster.ctl("node check mx1 --repair", code=None, timeout=60).code
+
+    def mended():
+        said = node.cluster.ctl("node check mx1 --repair", code=None, timeout=120)
+        return "main.cf" in said.out and "repaired" in said.out or "by hand" not in node.rendered("postfix/main.cf")
+    wait_until(mended, "mended", 60)
+    assert "by hand" not in node.rendered("postfix/main.cf"), "said to be mended, and was not"
+
+
+def directory(node):
+    """Another one goes, and one comes with data that are loaded."""
+    last, node.other = getattr(node, "other", None), f"other{next(fresh)}"
+    if last:
+        ctl(node, f"user-domain remove {last} --yes")
+    return ctl(node, f"user-domain add {node.other} kind=internal node=mx1")
 
 
 def stop_and_start(node):
-    node.cluster.ctl("instance set main running=no", code=None, timeout=120)
-    return node.cluster.ctl("instance set main running=yes", code=None, timeout=120).code
+    first, last = ctl(node, "instance set main running=no"), ctl(node, "instance set main running=yes")
+    return last if first in (0, 7) else first
 
 
-STEPS = [("start", lambda node: None), ("change", change), ("the same", says_the_same), ("refused", refused),
-         ("a daemon dies", daemon_dies), ("repair", repair), ("stop and start", stop_and_start)]
+def nothing(node):
+    """Nothing but the start itself."""
+
+
+def die_in_a_switch(node):
+    """Before the start: it has died where another generation was current, and not proved."""
+    start(node, "engine.switch.linked")
+    node.before = threading.Thread(target=change, args=[node])
+    node.before.start()
+    wait_until(lambda: not node.mail_engine.running(), "it died in the switch", 60)
+
+
+def await_that(node):
+    node.before.join()
+
+
+STEPS = {  # name: what is done before the start, what after it, the words that it may get
+    "start": (None, nothing, ()),
+    "change": (None, change, (0, 7, 9)),
+    "another name": (None, another_name, (0, 7, 9)),
+    "the same": (None, says_the_same, (0, 7, 9)),
+    "refused": (None, refused, (5, 7, 9)),
+    "a daemon dies": (None, daemon_dies, ()),
+    "repair": (None, repair, ()),
+    "directory": (None, directory, (0, 7, 9)),
+    "stop and start": (None, stop_and_start, (0, 7, 9)),
+    "taken back": (die_in_a_switch, await_that, ()),
+}
+
+# Ten seconds each: only where nothing else gets to, and here.
+SLOW = {"refused": [],
+        "stop and start": ["engine.daemon.ended", "engine.daemon.started", "engine.runfile.removed"]}
+
+# ---- one engine, from its start to its death
+
+
+def trace_of(node):
+    return os.path.join(node.cluster.folder, "trace")
+
+
+def noted(node):
+    with open(trace_of(node)) as f:
+        return collections.Counter(f.read().split())
+
+
+def start(node, crash=None):
+    """Until it listens and has looked at itself, or died."""
+    gen = node.path("var/lib/mailnode/engine/gen")
+    node.kill_engine()
+    open(trace_of(node), "w").close()
+    node.start_engine(crash=crash, wait=False, env={"MAILNODE_CRASH_TRACE": trace_of(node)})
+    wait_until(lambda: not node.mail_engine.running() or
+               noted(node)["engine.certificate.written"] and not any("." in n for n in os.listdir(gen)), "started, or died", 60)
+
+
+def once_more(node):
+    assert node.mail_engine.wait() == -signal.SIGKILL, node.mail_engine.output()
+    node.start_engine()
 
 
 def die_in(node, do):
-    """Does the step beside an engine that dies in it; True: it did, and runs again."""
-    said = []
-    worker = threading.Thread(target=lambda: said.append(do(node)))
+    """Does the step beside an engine that may die in it, and is started again then: (it died, mailctl's word)."""
+    said, died = [], False
+
+    def work():
+        try:
+            said.append(do(node))
+            node.cluster.ctl("wait --timeout 60s", code=(0, 5), timeout=90)
+        except BaseException as trouble:
+            said[:] = [trouble]
+    worker = threading.Thread(target=work)
     worker.start()
-    died = False
     while worker.is_alive():
         worker.join(0.01)
         if not died and not node.mail_engine.running():
             died = True
-            assert node.mail_engine.wait() == -signal.SIGKILL, node.mail_engine.output()
-            node.start_engine()
-    return died, said[0] if said else None
+            once_more(node)
+    if isinstance(said[0], BaseException):
+        raise said[0]
+    return died, said[0]
 
 
-def one_of_each(node):
-    """Sessions of each daemon's program on this node's folder: no more than one leader each."""
-    leaders = {}
+# ---- what must be so afterwards
+
+
+def seconds(text):
+    return int(text[:-1]) * {"h": 3600, "d": 86400, "m": 60, "s": 1}[text[-1]]
+
+
+def stored(c):
+    """Every object, and the lifetime among them."""
+    items = c.export()
+    lifetime = next((i["queue_lifetime"] for i in items if i["kind"] == "settings" and "queue_lifetime" in i), "5d")
+    return items, seconds(lifetime)
+
+
+def in_force(node):
+    done = subprocess.run(["postconf", "-c", os.path.join(node.generation(), "postfix"), "-h", "maximal_queue_lifetime"],
+                          capture_output=True, text=True, check=True)
+    return seconds(done.stdout.strip())
+
+
+def leaders(node):
+    """Sessions on this node's folder: {program: pids}."""
+    out = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             exe = os.readlink(f"/proc/{pid}/exe")
@@ -93,101 +218,166 @@ def one_of_each(node):
                 ours = node.root.encode() in f.read()
         except OSError:
             continue
-        if session == int(pid) and ours and exe != os.path.realpath(paths.ENGINE):  # a probe is a fork of it
-            leaders.setdefault(exe, []).append(int(pid))
-    return {exe: pids for exe, pids in leaders.items() if len(pids) > 1}
+        if session == int(pid) and ours and exe != os.path.realpath(paths.ENGINE):   # a probe is a fork of it
+            out.setdefault(os.path.basename(exe), []).append(int(pid))
+    return out
 
 
-def invariants(node, word):
+def twice(node):
+    return {exe: pids for exe, pids in leaders(node).items() if len(pids) > 1}
+
+
+def left_over(node):
+    """What a change leaves on the disk while it is made."""
+    engine = node.path("var/lib/mailnode/engine")
+    run_files = os.listdir(os.path.join(engine, "run"))
+    return ([n for n in os.listdir(engine) if n == "trial" or n.startswith("current.")] +
+            [n for n in os.listdir(os.path.join(engine, "gen")) if "." in n] + [n for n in run_files if n not in DAEMONS])
+
+
+def invariants(node):
     c = node.cluster
     c.ctl("wait --timeout 60s", timeout=90)
+    wait_until(lambda: not left_over(node), lambda: f"nothing half made is left: {left_over(node)}", 30, every=0.05)
     node.wait_ready(timeout=60)
-    assert not one_of_each(node), one_of_each(node)
-    stated = c.ctl("settings show -o json").json
-    lifetime = str(stated).split("'queue_lifetime': '")[1].split("'")[0] if "queue_lifetime" in str(stated) else "5d"
-    seconds = int(lifetime[:-1]) * {"h": 3600, "d": 86400, "m": 60, "s": 1}[lifetime[-1]]
-    in_force = subprocess.run(["postconf", "-c", os.path.join(node.generation(), "postfix"), "-h", "maximal_queue_lifetime"],
-                              capture_output=True, text=True, check=True).stdout.strip()
-    assert int(in_force[:-1]) * {"h": 3600, "d": 86400, "m": 60, "s": 1}[in_force[-1]] == seconds, (in_force, lifetime)
-    assert word in (None, 0, 1, 5, 7, 9, 11), word
+    wait_until(lambda: set(node.pids()) == set(DAEMONS), lambda: f"run-files of all: {node.pids()}", 30)
+    assert not twice(node), twice(node)
+    assert in_force(node) == stored(c)[1], "stored and in force"
     ledger = Ledger(node)
-    assert ledger.send(["alice@example.org"], {"alice": 1}).startswith("250")
+    wait_until(lambda: ledger.send(["alice@example.org"], {"alice": 1}).startswith("250"),
+               lambda: f"mail is taken: {ledger.entries}", 30, every=0.2)
     ledger.settle()
 
 
+def word_was_true(node, name, word, before):
+    after = stored(node.cluster)[0]
+    assert word in (*STEPS[name][2], None), f"{name}: mailctl ended with {word}"
+    if word == 5:
+        assert after == before, f"{name}: refused, and stored all the same"
+    elif word in (0, 7) and name not in ("refused", "stop and start"):   # as it was, in the end
+        assert after != before, f"{name}: ended with {word}, and nothing was stored"
+
+
+def walk(node, name, crash):
+    """True: it died there."""
+    spoil, do, _ = STEPS[name]
+    if spoil:
+        spoil(node)
+    before = stored(node.cluster)[0]
+    start(node, crash)
+    died = not node.mail_engine.running()
+    if died:
+        once_more(node)
+    in_step, word = die_in(node, do)
+    invariants(node)
+    word_was_true(node, name, word, before)
+    return died or in_step
+
+
+# ---- which step reaches what
+
+
+def find_reached(node):
+    """{step: [how often each point is reached by the start alone, how often in all]}"""
+    out = {}
+    for name, (spoil, do, _) in STEPS.items():
+        if spoil:
+            spoil(node)
+        start(node)
+        by_start = noted(node)
+        _, word = die_in(node, do)
+        assert word in (None, 0, 5), f"{name}: mailctl ended with {word}"
+        out[name] = by_start, noted(node)
+        invariants(node)
+    return out
+
+
 @pytest.fixture(scope="module")
-def walked():
-    with Cluster(nodes=1, node=MailNode) as c:
-        from harness import cluster as clusters
-        clusters.live.remove(c)
-        yield c.mail_site()["mx1"]
+def walked(tmp_path_factory):
+    """A node for all points of a group, and what the steps reach: found out once."""
+    kept = tmp_path_factory.getbasetemp().parent / f"engine-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}.json"
+    c = Cluster(nodes=1, node=MailNode)
+    clusters.live.remove(c)   # lives longer than one test
+    try:
+        node = c.mail_site()["mx1"]
+        with open(f"{kept}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                kept.write_text(json.dumps(find_reached(node)))
+        node.reached = {name: [collections.Counter(n) for n in both] for name, both in json.loads(kept.read_text()).items()}
+        yield node
+    finally:
         clusters.live.append(c)
+        c.close()
+
+
+def deaths(reached, point):
+    """[(step, crash)]: the first time in the first step, the last time in another."""
+    started = [name for name, (by_start, _) in reached.items() if by_start[point]]
+    steps = [name for name, (by_start, in_all) in reached.items() if in_all[point] > by_start[point] and not STEPS[name][0]]
+    out = [(name, point) for name in started[:1]]
+    if steps:
+        out.append((steps[0], f"{point}:{reached[steps[0]][0][point] + 1}"))
+    others = [name for name in steps[1:] if name not in SLOW or point in SLOW[name]]
+    if others:
+        other = others[POINTS.index(point) % len(others)]
+        out.append((other, f"{point}:{reached[other][1][point]}"))
+    return out
 
 
 @pytest.mark.spec("R02", "R07", "F-166", "F-167")
-@pytest.mark.parametrize("point", points())
+@pytest.mark.parametrize("point", [pytest.param(p, marks=pytest.mark.xdist_group(f"engine-walk-{i % GROUPS}")) for i, p in enumerate(POINTS)])
 def test_engine_crash_point(walked, point):
     assert point != "(not built)", "mail-engine --crash-points does not run"
-    node, reached = walked, []
-    for name, do in STEPS:
-        node.kill_engine()
-        node.start_engine(crash=point, wait=False)
-        wait_until(lambda: not node.mail_engine.running() or os.path.exists(node.engine_socket), "it listens, or died")
-        if name == "start":
-            wait_until(lambda: not node.mail_engine.running() or node.ready(), "ready, or died", 60)
-        if not node.mail_engine.running():
-            assert node.mail_engine.wait() == -signal.SIGKILL, node.mail_engine.output()
-            reached.append("start")
-            node.start_engine()
-            invariants(node, None)
-            break
-        node.wait_ready(timeout=60)
-        died, word = die_in(node, do)
-        if died:
-            reached.append(name)
-            invariants(node, word)
-            break
-    if node.mail_engine.running():
-        node.kill_engine()
-        node.start_engine()
-        node.wait_ready(timeout=60)
-    assert reached or second_death(node, point) or first_life(point), f"no step reaches {point}"
+    died = [name for name, crash in deaths(walked.reached, point) if walk(walked, name, crash)]
+    assert died, f"no step reaches {point}"
 
 
-def second_death(node, point):
-    """Points of taking a switch back after a death in it."""
-    node.kill_engine()
-    node.start_engine(crash="engine.switch.linked")
-    node.wait_ready(timeout=60)
-    worker = threading.Thread(target=change, args=[node])
-    worker.start()
-    wait_until(lambda: not node.mail_engine.running(), "it died in the switch", 60)
-    node.start_engine(crash=point, wait=False)
-    wait_until(lambda: not node.mail_engine.running() or node.ready(), "ready, or died", 60)
-    died = not node.mail_engine.running()
-    if died:
-        assert node.mail_engine.wait() == -signal.SIGKILL, node.mail_engine.output()
-        node.start_engine()
-    worker.join()
-    invariants(node, None)
-    return died
+# ---- the first life and the end
 
 
-def first_life(point):
-    """Points of the very first generation and of the end of a node."""
+@pytest.mark.spec("R02", "R07")
+@pytest.mark.xdist_group("engine-walk-0")
+def test_first_generation():
+    """There is nothing to go back to."""
     with Cluster(nodes=0, node=MailNode) as c:
-        node = c.new_node("mx1")
-        node.join()
-        node.start_engine(crash=point, wait=False)
-        wait_until(lambda: not node.mail_engine.running() or os.path.exists(node.engine_socket), "it listens, or died")
-        died = not node.mail_engine.running()
-        node.start()
-        node.wait_online()
-        if not died:
-            died, _ = die_in(node, lambda n: c.mail_site() and None)
-        else:
-            c.mail_site()
-        if died:
-            c.ctl("wait --timeout 60s", timeout=90)
-            wait_until(lambda: node.tables.query("SELECT 1 FROM domain WHERE name='example.org'"), "the state is there")
-        return died
+        def first(name, crash=None):
+            node = c.new_node(name)
+            node.join()
+            open(trace_of(node), "w").close()
+            os.chmod(trace_of(node), 0o666)
+            node.start_engine(crash=crash, wait=False, env={"MAILNODE_CRASH_TRACE": trace_of(node)})
+            node.start(engine=False)
+            wait_until(lambda: not node.mail_engine.running() or (not crash and node.generation()), "in force, or died", 30)
+            died = not node.mail_engine.running()
+            if died:
+                once_more(node)
+            c.ctl(f"wait --node {name} --timeout 60s", timeout=90)
+            assert node.mail_engine.running() and node.generation()
+            wait_until(lambda: not left_over(node), lambda: f"nothing half made is left: {left_over(node)}")
+            reached = noted(node)
+            node.close()
+            del c.nodes[name]
+            c.ctl(f"node remove {name} --yes")
+            return died, reached
+        _, reached = first("mx1")
+        assert "engine.switch.linked" in reached
+        for i, point in enumerate(reached):
+            died, _ = first(f"mx{i + 2}", point)
+            assert died, point
+
+
+@pytest.mark.spec("R02", "R07")
+@pytest.mark.xdist_group("engine-walk-1")
+@pytest.mark.parametrize("crash", ["engine.daemon.ending:2", "engine.daemon.ended:3", "engine.runfile.removed"])
+def test_halt(walked, crash):
+    """Who halts dies; who halts again ends all."""
+    walked.kill_engine()
+    halt = [paths.ENGINE, "halt", "--root", walked.root]
+    died = run(halt, env={"MAILNODE_BOOT_ID": walked.boot_id, "MAILNODE_CRASH": crash})
+    assert died.code == -signal.SIGKILL, died
+    again = run(halt, env={"MAILNODE_BOOT_ID": walked.boot_id})
+    assert again.code == 0 and not walked.pids() and not leaders(walked).keys() - {"mail-agent"}, (again, leaders(walked))
+    walked.start_engine()
+    wait_until(lambda: set(walked.pids()) == set(DAEMONS), "all run again", 60)
+    invariants(walked)
