@@ -23,7 +23,7 @@ own = pytest.mark.xdist_group("engine-own")
 BROKEN = {  # override, what a daemon says of it, what must be named
     "postfix syntax": ("postfix.d/site.cf", "message_size_limit\n", "site.cf"),
     "postfix unknown": ("postfix.d/site.cf", "no_such_parameter_at_all = 1\n", "no_such_parameter_at_all"),
-    "postfix restriction": ("postfix.d/site.cf", "smtpd_client_restrictions = no_such_restriction\n", "no_such_restriction"),
+    "postfix restriction": ("postfix.d/site.cf", "smtpd_client_restrictions = no_such_restriction\n", "site.cf"),
     "postfix ours": ("postfix.d/site.cf", "queue_directory = /tmp\n", "queue_directory"),
     "dovecot syntax": ("dovecot.d/site.conf", "service imap {\n", "site.conf"),
     "dovecot unknown": ("dovecot.d/site.conf", "no_such_setting = 1\n", "no_such_setting"),
@@ -253,7 +253,7 @@ def test_everything_killed_at_once(mail_own):
     assert c.export() == export
     assert len(ledger.accepted) > 3
     node.flush()
-    ledger.settle(90, again=3)   # one for each cut
+    ledger.settle(90, again=3)   # once for each cut
 
 
 @dying
