@@ -25,6 +25,9 @@ from harness import Cluster, Ledger, MailNode, cluster as clusters, paths, wait_
 from harness.ctl import run
 from harness.mailnode import DAEMONS
 
+# Half an hour on a busy machine: by name, ./check fault/test_engine_walk.
+pytestmark = pytest.mark.slow
+
 
 def points():
     try:
