@@ -209,6 +209,7 @@ Error *change_new(const char *root, Supervise *supervise, Happened *happened, Ch
     change->in_force_since = clock_ms();
     change->own_due = change->now != NULL;
     change_sweep(change);
+    halves_sweep(root);
     if (change->now || !lost)
         change_want(change, change->now);
     *ret_change = change;

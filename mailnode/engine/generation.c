@@ -265,6 +265,15 @@ void generations_sweep(const char *root, const uint64_t *used, size_t n_used)
     }
 }
 
+/* A generation's own two files lie above its texts, which may be called anything; a pair's lie deeper. */
+void halves_sweep(const char *root)
+{
+    Path engine = engine_path(root, "."), certificates = engine_path(root, "tls");
+
+    tree_sweep(engine.text, 2);
+    tree_sweep(certificates.text, 2);
+}
+
 /* ---- what is current, and what is being proved --------------------------------------- */
 
 static uint64_t link_number(const char *leads_to)

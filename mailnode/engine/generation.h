@@ -52,6 +52,9 @@ size_t generations_list(const char *root, uint64_t **ret_numbers);
 /* Removes all but 'used' and the last GENERATIONS_KEPT; with them everything half-made. */
 void generations_sweep(const char *root, const uint64_t *used, size_t n_used);
 
+/* Files of the engine's folder that were not whole when their writer died; at the start, when nobody writes. */
+void halves_sweep(const char *root);
+
 /* ---- what is current, and what is being proved --------------------------------------- */
 
 /* 0: there is none.  DAMAGED: it leads elsewhere. */

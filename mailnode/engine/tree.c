@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/proc.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -21,6 +22,13 @@ static void close_fd(int *fd)
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+static void dir_done(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+    *dir = NULL;
 }
 
 Error *folder_sync(const char *folder)
@@ -44,6 +52,27 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void tree_remove(const char *folder)
 {
     nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+static bool half_written(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot && dot != name && strlen(dot) == 7 &&
+           strspn(dot + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6;
+}
+
+void tree_sweep(const char *folder, unsigned levels)
+{
+    DEFER(dir_done) DIR *dir = opendir(folder);
+
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        DEFER(xfree) char *path = xasprintf("%s/%s", folder, entry->d_name);
+        if (entry->d_type == DT_REG && half_written(entry->d_name))
+            (void)unlink(path); /* what stays does no harm */
+        else if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && levels)
+            tree_sweep(path, levels - 1);
+    }
 }
 
 Error *tree_file_owner(const File *file, TreeOwner *ret_owner)

@@ -28,4 +28,8 @@ CHECKED Error *tree_file_owner(const File *file, TreeOwner *ret_owner);
 CHECKED Error *tree_folder_owner(const FileSet *files, const char *path, TreeOwner *ret_owner);
 
 void tree_remove(const char *folder); /* with all that is in it; links are not followed */
+
+/* What file_write leaves when its program dies in it: NAME. and six letters or digits.  In the folder, and as many levels
+ * below it; others must not write there meanwhile. */
+void tree_sweep(const char *folder, unsigned levels);
 CHECKED Error *folder_sync(const char *folder);

@@ -140,6 +140,40 @@ static void test_sweep(void **state)
     assert_memory_equal(numbers, left, sizeof left);
 }
 
+static void test_halves(void **state)
+{
+    static const struct {
+        const char *path;
+        bool stays;
+    } rows[] = {
+        {"trial.aB3dE9", false},
+        {"trial.damaged-20260102-030405", true},
+        {"run/postfix", true},
+        {"run/postfix.jkcdJi", false},
+        {"run/slapd.loading-people", true},
+        {"gen/000007/objects.000000", false},
+        {"gen/000007/rspamd/some.secret", true}, /* a text may be called so */
+        {"tls/abc/key.pem", true},
+        {"tls/abc/key.pem.QWERTY", false},
+        {"tls/self/mx.example.org/key.pem.qwerty", false},
+        {"tls/self/mx.example.org/key.pem", true},
+    };
+    const char *root = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Path path = path_in(root, "var/lib/mailnode/engine/%s", rows[i].path);
+        Path folder = path;
+        *strrchr(folder.text, '/') = '\0';
+        ok(folder_make(folder.text, 0700, 0, 0));
+        ok(file_write(path.text, "", 0, 0600, (gid_t)-1));
+    }
+    halves_sweep(root);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (there(root, rows[i].path) != rows[i].stays)
+            fail_msg("%s", rows[i].path);
+    }
+}
+
 static void test_current(void **state)
 {
     const char *root = *state;
@@ -210,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_objects, begin, end),
         cmocka_unit_test_setup_teardown(test_torn, begin, end),
         cmocka_unit_test_setup_teardown(test_sweep, begin, end),
+        cmocka_unit_test_setup_teardown(test_halves, begin, end),
         cmocka_unit_test_setup_teardown(test_current, begin, end),
         cmocka_unit_test_setup_teardown(test_trial, begin, end),
     };
