@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/utf8.h"
+#include "local/envelope.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -57,20 +57,6 @@ static LogLevel level_of(Mail__FactState severity)
     }
 }
 
-/* What a daemon wrote need not be text, what is sent must be. */
-static void make_text(char *text)
-{
-    size_t left = strlen(text);
-
-    while (left) {
-        size_t len = utf8_char_len(text, left);
-        if (len == 0)
-            *text = '?';
-        text += len ? len : 1;
-        left -= len ? len : 1;
-    }
-}
-
 void happened_add(Happened *happened, Mail__FactState severity, const char *what, const char *format, ...)
 {
     Mail__Happening *one = xmalloc(sizeof *one);
@@ -90,7 +76,7 @@ void happened_add(Happened *happened, Mail__FactState severity, const char *what
     va_start(args, format);
     one->text = xvasprintf(format, args);
     va_end(args);
-    make_text(one->text);
+    words_mend(one->text); /* what a daemon wrote need not be text, what is sent must be */
     log_at(level_of(severity), what, kv("about", one->text));
     happened->at[happened->n] = clock_ms();
     happened->list[happened->n++] = one;

@@ -39,9 +39,9 @@ static const struct {
     /* After a reload the old processes take new connections, too, until they have ended: so long they are waited for. */
     Msec elders_ms;
 } dialogues[N_DAEMONS] = {
-    [DAEMON_POSTFIX] = {probe_postfix, "nobody", 0},   [DAEMON_DOVECOT] = {probe_dovecot, "postfix", 0},
-    [DAEMON_RSPAMD] = {probe_rspamd, "_rspamd", 5000}, [DAEMON_REDIS] = {probe_redis, "_rspamd", 0},
-    [DAEMON_CLAMD] = {probe_clamd, "_rspamd", 0},      [DAEMON_UNBOUND] = {probe_unbound, "nobody", 0},
+    [DAEMON_POSTFIX] = {probe_postfix, "nobody", 0},    [DAEMON_DOVECOT] = {probe_dovecot, "postfix", 0},
+    [DAEMON_RSPAMD] = {probe_rspamd, "_rspamd", 15000}, [DAEMON_REDIS] = {probe_redis, "_rspamd", 0},
+    [DAEMON_CLAMD] = {probe_clamd, "_rspamd", 0},       [DAEMON_UNBOUND] = {probe_unbound, "nobody", 0},
     [DAEMON_SLAPD] = {probe_slapd, "nobody", 0},
 };
 
@@ -135,7 +135,8 @@ static int probe_run(void *context)
 
 static Error *start(Probe *probe, Msec until_ms, Child **ret_child)
 {
-    ChildSpec spec = {.user = dialogues[probe->id].user, .deadline_ms = until_ms + GRACE_MS};
+    ChildSpec spec = {.user = dialogues[probe->id].user,
+                      .deadline_ms = until_ms + dialogues[probe->id].elders_ms + GRACE_MS};
 
     probe->until = clock_ms() + until_ms;
     return error_in(child_fork(&spec, probe_run, probe, ret_child), "probe of %s", daemons[probe->id].name);

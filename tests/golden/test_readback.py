@@ -161,7 +161,8 @@ def test_dovecot(case, tmp_path):
 
 @pytest.mark.spec("B03", "B04", "S09")
 @pytest.mark.parametrize("name", ["Spam", "a/b", "two words", '"', "'", '"both\'', "back\\slash", "\\", "a#b", "# a", "$x", "${base_dir}",
-                                  "</etc/shadow", "}", "{", "!include x", "a=b", "a, b", "{{ x }}", "%{x}", "é", "a;b", "listen = x"])
+                                  "</etc/shadow", "}", "{", "!include x", "a=b", "a, b", "{{ x }}", "%{x}", "é", "a;b", "listen = x",
+                                  "%u", "`id`", "$(id)", "Spam & Co", "{= env.x =}"])
 def test_dovecot_reads_a_folders_name_as_it_is(name, tmp_path):
     state = tmp_path / "state.yaml"
     state.write_text((HERE / "dovecot/minimal/state.yaml").read_text() +

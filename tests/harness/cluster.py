@@ -15,7 +15,7 @@ from .wait import DEADLINE_S, wait_until
 from .wire import Closed, CurvePeer, LocalLink, body
 import control_pb2
 
-REPORT_MS = int(1000 * DEADLINE_S / 7.5)   # silent for three of these is offline: not while a slow build or fourteen daemons work
+REPORT_MS = int(1000 * DEADLINE_S / 3.75)   # silent for three of these is offline: not while a slow build or fourteen daemons work
 TAIL_LINES = 40
 
 failed = []  # tails of clusters that a failing test has already closed; the report takes them

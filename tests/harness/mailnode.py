@@ -3,14 +3,13 @@ import json
 import os
 import pwd
 import re
-import signal
 import stat
 
 from . import paths
 from .ctl import run
 from .mail import Imap, Smtp, deliver, submit
 from .node import Node
-from .program import Program, may_read, session_pids
+from .program import Program, end_all, may_read, session_pids
 from .wait import wait_until
 
 DAEMONS = ("unbound", "redis", "clamd", "slapd", "rspamd", "dovecot", "postfix")
@@ -99,8 +98,7 @@ class MailNode(Node):
                 done = self.halt()
                 assert done.code == 0, done
         finally:
-            for pid in [p for sid in self.pids().values() for p in session_pids(sid)]:
-                os.kill(pid, signal.SIGKILL)
+            end_all([p for sid in self.pids().values() for p in session_pids(sid)])
 
     # ---- its engine
 

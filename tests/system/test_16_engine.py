@@ -11,9 +11,8 @@ import time
 import pytest
 
 from harness import Cluster, Ledger, MailNode, wait_until
-from harness.mail import Smtp
 from harness.mailnode import DAEMONS
-from harness.program import session_pids
+from harness.program import end_all, session_pids
 
 # Each group has a worker of its own; tests with a node of their own wait for no other.
 pytestmark = pytest.mark.xdist_group("engine")
@@ -239,11 +238,7 @@ def test_everything_killed_at_once(mail_own):
         node.kill()
         c.kill()
         pids = [p for sid in node.pids().values() for p in session_pids(sid)]
-        for pid in chance.sample(pids, len(pids)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        end_all(chance.sample(pids, len(pids)))
         stop.set()
         sender.join()
         c.start()
@@ -291,10 +286,10 @@ def test_torn_file_of_our_own_is_survived(mail_own, file):
 def test_daemon_that_does_not_come_up_is_taken_back(mail):
     """The checker is content, the start is not: the last good generation is in force again, in the daemon's own words."""
     before = mail.generation()
-    path = mail.override("dovecot.d/site.conf", "service imap-login {\n  inet_listener imap {\n    port = 70000\n  }\n}\n")
+    path = mail.override("dovecot.d/site.conf", "service stats {\n  user = nosuchuser\n}\n")
     try:
         said = mail.cluster.ctl("settings set queue-lifetime=46h", code=5, timeout=120)
-        assert "dovecot" in said.err.lower(), said
+        assert "taken back" in said.err and "with override/dovecot.d/site.conf: dovecot" in said.err, said
     finally:
         os.unlink(path)
     assert mail.generation() == before
@@ -343,12 +338,7 @@ def test_port_taken_while_the_engine_was_away(mail_own):
     """Somebody sits on a port when the daemons come back: he is named in the facts; free again, mail is back by itself."""
     node = mail_own
     node.kill_engine()
-    for sid in node.pids().values():
-        for pid in session_pids(sid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    end_all([p for sid in node.pids().values() for p in session_pids(sid)])
     holder = None
 
     def take():
@@ -361,7 +351,6 @@ def test_port_taken_while_the_engine_was_away(mail_own):
     wait_until(take, "port 25 is ours")
     node.start_engine()
     wait_until(lambda: re.search(rf"port 25 .*python3.*{os.getpid()}", str(node.facts())), "the holder is named", 30, every=0.2)
-    assert Smtp(node.address, 587).banner.startswith("220") if node.ready("postfix") else True
     holder.close()
     node.wait_ready(timeout=60)
 

@@ -71,7 +71,6 @@ def test_first_minute():
     assert "nothing to stop" in quickstart("--stop")[0]
 
 
-@pytest.mark.slow
 @pytest.mark.spec("F-003", "R30")
 def test_taken_port_stops_it_with_the_cause():
     """And it was killed before that: what the earlier run left is no hindrance."""
