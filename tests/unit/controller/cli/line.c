@@ -1,17 +1,9 @@
 #include "line.h"
 
-#include "base/alloc.h"
+#include "../../expect.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 enum { WORDS_MAX = 12 };
 
