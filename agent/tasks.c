@@ -21,7 +21,7 @@ typedef struct Check {
 } Check;
 
 /* Of the task that is carried out. */
-typedef enum Phase { PHASE_OURS, PHASE_ASKING, PHASE_ASKED } Phase;
+typedef enum Phase { PHASE_OURS, PHASE_ASKING, PHASE_ASKED, PHASE_LOOKING } Phase;
 
 struct Tasks {
     Link *link;
@@ -35,6 +35,7 @@ struct Tasks {
     Msec until;       /* its deadline */
     Phase phase;
     Msec asking_until; /* how long a connection to mail-engine may take */
+    Msec answered_at;  /* by mail-engine */
     Check *check;      /* what was found so far */
     bool cancelled;    /* mail-engine's answer is still awaited */
 };
@@ -221,6 +222,24 @@ static void engine_found(Check *check, const Mail__TaskResult *result)
     check->verdict = xstrdup(result->verdict ? result->verdict : "");
 }
 
+static bool repairs(const Tasks *tasks)
+{
+    return is_check(tasks) && tasks->next->task_start->node_check->repair;
+}
+
+/* There is nothing to see where a repair was asked for and all of it was put right. */
+static Mail__TaskState state_of(const Tasks *tasks)
+{
+    const Check *check = tasks->check;
+    bool put_right = is_check(tasks) && tasks->next->task_start->node_check->repair && check->n_mended == check->n;
+
+    if (tasks->cancelled)
+        return MAIL__TASK_STATE__CANCELLED;
+    if (check->err)
+        return MAIL__TASK_STATE__FAILED;
+    return check->n && !put_right ? MAIL__TASK_STATE__FOUND : MAIL__TASK_STATE__SUCCEEDED;
+}
+
 static void conclude(Tasks *tasks)
 {
     Check *check = tasks->check;
@@ -238,10 +257,7 @@ static void conclude(Tasks *tasks)
     result.verdict = verdict;
     result.n_findings = check->n;
     result.findings = check->list;
-    result.state = tasks->cancelled ? MAIL__TASK_STATE__CANCELLED
-                   : check->err     ? MAIL__TASK_STATE__FAILED
-                   : check->n       ? MAIL__TASK_STATE__FOUND
-                                    : MAIL__TASK_STATE__SUCCEEDED;
+    result.state = state_of(tasks);
     end(tasks, &result, tasks->next->task_start->task_id, check->err);
     check->err = NULL;
     check_free(&tasks->check);
@@ -277,6 +293,14 @@ static bool asking(Tasks *tasks, Msec now)
     if (engine_free_for(tasks->engine) && ask_engine(tasks, now))
         tasks->phase = PHASE_ASKED;
     return false;
+}
+
+/* What mail-engine told before it put things right is no fact any more. */
+static bool looked(const Tasks *tasks, Msec now)
+{
+    EngineView view = engine_view(tasks->engine);
+
+    return view.link == ENGINE_AWAY || view.seen_at > tasks->answered_at || now >= tasks->until;
 }
 
 static bool answered(Tasks *tasks)
@@ -473,7 +497,15 @@ static void run_next(Tasks *tasks, Msec now)
         tasks->phase = PHASE_ASKING;
         tasks->asking_until = now + CONNECT_WAIT_MS;
     }
-    if (tasks->phase == PHASE_ASKING ? asking(tasks, now) : answered(tasks))
+    bool done = tasks->phase == PHASE_ASKING  ? asking(tasks, now)
+                : tasks->phase == PHASE_ASKED ? answered(tasks)
+                                              : looked(tasks, now);
+    if (done && tasks->phase == PHASE_ASKED && repairs(tasks)) {
+        tasks->phase = PHASE_LOOKING;
+        tasks->answered_at = now;
+        done = false;
+    }
+    if (done)
         conclude(tasks);
 }
 

@@ -14,8 +14,15 @@ enum {
 
 /* ---- answers ----------------------------------------------------------------------- */
 
+/* What was refused is refused again; what the machine had no room or time for is tried at the next look. */
+static bool may_pass(const Error *err)
+{
+    return err && (err->code == ERROR_SYSTEM || err->code == ERROR_UNAVAILABLE || err->code == ERROR_CONFLICT);
+}
+
 static void own_ended(Change *change, Error *err)
 {
+    change->own_again = may_pass(err);
     if (err && (!change->own_failed || strcmp(change->own_failed, err->what) != 0))
         happened_add(change->happened, MAIL__FACT_STATE__BAD, "configuration not renewed", "%s", err->what);
     xfree(&change->own_failed);
@@ -140,7 +147,7 @@ static void run_own(Change *change, Msec now)
     if (now >= change->look_at) {
         look_again(change->look, change->now);
         change->look_at = now + LOOK_MS;
-        change->own_due = change->own_due || look_certificate_due(change->look);
+        change->own_due = change->own_due || change->own_again || look_certificate_due(change->look);
     }
     if (change->own_due)
         own_begin(change, now);

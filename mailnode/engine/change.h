@@ -45,7 +45,7 @@ typedef struct InForce {
 } InForce;
 InForce change_in_force(const Change *change); /* while a switch is proved: the last good one */
 
-/* "generation", "certificate", "overrides".  Borrowed until the next call. */
+/* "generation", "certificate", "overrides", "files" (where they differ).  Borrowed until the next call. */
 size_t change_facts(Change *change, Msec now, Mail__Fact *const **ret_facts);
 
 /* F-178: files of the generation in force that are not as they were rendered, and overrides that changed since.  'found'

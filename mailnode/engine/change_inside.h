@@ -42,6 +42,7 @@ struct Change {
 
     Msec look_at, in_force_since;
     bool own_due;     /* another program than ours may have rendered this; or something was repaired */
+    bool own_again;   /* the last change of our own failed for a reason that may pass */
     char *own_failed; /* how the last change of our own ended, so that it is said once */
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "engine/certificate.h"
+#include "engine/drift.h"
 #include "engine/pair.h"
 #include "render/override.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DAY_S = 86400, ALARM_DAYS = 14, N_FACTS = 3 };
+enum { DAY_S = 86400, ALARM_DAYS = 14, N_FACTS = 4 };
 
 struct Look {
     const char *root;
@@ -25,6 +26,9 @@ struct Look {
     size_t n_overrides;
     bool overrides_changed;
     char *overrides_words; /* names; or why they cannot be read */
+
+    size_t n_drifted;
+    char *drifted; /* the first of them; NULL: none */
 
     char *texts[N_FACTS];
     Mail__Fact facts[N_FACTS], *list[N_FACTS];
@@ -47,6 +51,7 @@ void look_free(Look **look)
         free((*look)->texts[i]);
     free((*look)->refused);
     free((*look)->overrides_words);
+    free((*look)->drifted);
     free(*look);
     *look = NULL;
 }
@@ -135,6 +140,45 @@ bool look_overrides_changed(const Look *look, const char **ret_words)
     return look->overrides_changed;
 }
 
+/* ---- files ------------------------------------------------------------------------- */
+
+static void drifted(void *context, const char *path, const char *diff)
+{
+    Look *look = context;
+
+    (void)diff;
+    if (!look->drifted)
+        look->drifted = xstrdup(path);
+}
+
+static char *drift_words(const Look *look, const Generation *in_force)
+{
+    if (look->n_drifted == 1)
+        return xasprintf("%s is not as generation %" PRIu64 " has it", look->drifted, in_force->number);
+    return xasprintf("%s and %zu more are not as generation %" PRIu64 " has them", look->drifted, look->n_drifted - 1,
+                     in_force->number);
+}
+
+static void look_at_files(Look *look, const Generation *in_force)
+{
+    const DriftFound to = {drifted, look};
+    size_t before = look->n_drifted;
+    unsigned daemons = 0;
+
+    xfree(&look->drifted);
+    look->n_drifted = 0;
+    Error *err = drift_look(look->root, in_force, &to, &look->n_drifted, &daemons);
+    if (err) {
+        drifted(look, err->what, "");
+        look->n_drifted += !look->n_drifted;
+        error_free(&err);
+    }
+    if (!look->n_drifted || before)
+        return;
+    DEFER(xfree) char *words = drift_words(look, in_force);
+    happened_add(look->happened, MAIL__FACT_STATE__DEGRADED, "configuration changed by hand", "%s", words);
+}
+
 void look_again(Look *look, const Generation *in_force)
 {
     look->certificate_due = look->overrides_changed = false;
@@ -143,6 +187,7 @@ void look_again(Look *look, const Generation *in_force)
         return;
     look_at_certificate(look, in_force);
     look_at_overrides(look, in_force);
+    look_at_files(look, in_force);
 }
 
 /* ---- facts ------------------------------------------------------------------------- */
@@ -201,5 +246,7 @@ size_t look_facts(Look *look, const Generation *in_force, Msec since_ms, Mail__F
              xasprintf("changed since generation %" PRIu64 ": %s", in_force->number, words));
     else if (look->n_overrides)
         fact(look, &n, "overrides", MAIL__FACT_STATE__GOOD, xstrdup(look->overrides_words));
+    if (look->n_drifted)
+        fact(look, &n, "files", MAIL__FACT_STATE__DEGRADED, drift_words(look, in_force));
     return n;
 }

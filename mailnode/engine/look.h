@@ -1,4 +1,4 @@
-/* look.h - what the engine sees of its own configuration: certificate and overrides, each minute
+/* look.h - what the engine sees of its own configuration: certificate, overrides, files of the generation, each minute
  *
  * What is wrong is told once, and is a fact for as long as it is so.
  */
@@ -17,5 +17,5 @@ void look_certificate_refused(Look *look, const char *why);            /* NULL: 
 bool look_certificate_due(const Look *look);                           /* another pair than the one in force is there */
 bool look_overrides_changed(const Look *look, const char **ret_words); /* since they were read for what is in force */
 
-/* "generation", "certificate", "overrides".  Borrowed until the next call; since_ms: of the generation. */
+/* "generation", "certificate", "overrides", "files" (where they differ).  Borrowed until the next call; since_ms: of the generation. */
 size_t look_facts(Look *look, const Generation *in_force, Msec since_ms, Mail__Fact *const **ret_facts);

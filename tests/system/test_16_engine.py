@@ -89,11 +89,26 @@ def test_file_changed_by_hand_is_shown_and_put_right(mail, file):
     assert os.path.basename(file) in found.out and "by hand" in found.out, found
     with open(path) as f:
         assert f.read() != good, "looking changes nothing"
-    mail.cluster.ctl("node check mx1 --repair", code=(0, 1), timeout=90)
+    mended = mail.cluster.ctl("node check mx1 --repair", code=0, timeout=90)
+    assert "(repaired)" in mended.out, mended
     with open(path) as f:
         assert f.read() == good
     mail.wait_ready()
     assert mail.cluster.ctl("node check mx1", code=None, timeout=60).out.count("by hand") == 0
+
+
+@pytest.mark.spec("F-178", "R31")
+def test_file_changed_by_hand_is_seen_without_being_asked(mail):
+    mail.kill_engine()
+    with open(os.path.join(mail.generation(), "dovecot/dovecot.conf"), "a") as f:
+        f.write("# by hand\n")
+    mail.start_engine()
+    mail.wait_ready()
+    wait_until(lambda: "dovecot/dovecot.conf is not as generation" in mail.cluster.ctl("node show mx1", code=None).out,
+               "node show names the file", 60)
+    assert "configuration changed by hand" in mail.cluster.ctl("events").out
+    mail.cluster.ctl("node check mx1 --repair", code=0, timeout=90)
+    wait_until(lambda: "is not as generation" not in mail.cluster.ctl("node show mx1", code=None).out, "put right", 60)
 
 
 @pytest.mark.spec("F-178", "R31")

@@ -231,6 +231,30 @@ static void test_other_program_refused(void **state)
     assert_int_equal(said(node, "configuration not renewed"), 1);
 }
 
+/* A disk that is full has room again some day. */
+static void test_own_change_is_tried_again(void **state)
+{
+    Node *node = *state;
+    const char *root = node->root;
+    Msec later = clock_ms();
+
+    changed(node, 1);
+    override_put(root, "# other\n");
+    node_stop(node);
+    node_start(node, root);
+    limit_files(0);
+    for (int i = 0; i < 5; i++)
+        change_run(node->change, later);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(said(node, "configuration not renewed"), 1);
+    in_force(node, 1, 1);
+    change_run(node->change, later + 1000);
+    assert_false(change_busy(node->change));
+    change_run(node->change, later + 60000);
+    assert_true(change_busy(node->change));
+    node_settle(node, 3);
+}
+
 typedef struct Found {
     Buf text;
 } Found;
@@ -260,10 +284,13 @@ static void test_drift(void **state)
     assert_string_equal(buf_text(&found.text), "own: does not belong here\n"
                                                "override: changed since generation 1: override/postfix.d/site.cf\n");
     Mail__Fact *const *facts = NULL;
-    assert_int_equal(change_facts(node->change, clock_ms(), &facts), 2);
+    assert_int_equal(change_facts(node->change, clock_ms(), &facts), 3);
     assert_string_equal(facts[0]->text, "1, of revision 1");
     assert_int_equal(facts[1]->state, MAIL__FACT_STATE__DEGRADED);
     assert_string_equal(facts[1]->text, "changed since generation 1: override/postfix.d/site.cf");
+    assert_int_equal(facts[2]->state, MAIL__FACT_STATE__DEGRADED);
+    assert_string_equal(facts[2]->text, "own is not as generation 1 has it");
+    assert_int_equal(said(node, "configuration changed by hand"), 1);
 
     /* Put right: what was added goes aside, the override comes into force. */
     ok(change_drift(node->change, true, note, &found, &n));
@@ -289,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_disk_full, begin, end),
         cmocka_unit_test_setup_teardown(test_other_program, begin, end),
         cmocka_unit_test_setup_teardown(test_other_program_refused, begin, end),
+        cmocka_unit_test_setup_teardown(test_own_change_is_tried_again, begin, end),
         cmocka_unit_test_setup_teardown(test_drift, begin, end),
     };
     log_init("test", LOG_LEVEL_ERROR);
