@@ -27,20 +27,6 @@ enum {
     SELF_NAME_MAX = 64
 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
-static void dir_done(DIR **dir)
-{
-    if (*dir)
-        closedir(*dir);
-    *dir = NULL;
-}
-
 /* The text of a file in Buf form, wiped at the end since it may be a key. */
 static void secret_done(Buf *buf)
 {
@@ -59,7 +45,7 @@ static bool lies_in(const char *path, const char *folder)
 /* A file of root that nobody else may write, or nothing: the agent must not name folders for root to read from. */
 static bool read_of_root(const char *path, Buf *out)
 {
-    DEFER(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    DEFER(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) ||
@@ -102,7 +88,7 @@ static bool allowed(const char *path, const char *root)
  * device or a pipe outside the folders is not touched. */
 static Error *followed_open(const char *path, const char *root, int *ret_fd)
 {
-    DEFER(close_fd) int at = open(path, O_PATH | O_CLOEXEC);
+    DEFER(fd_close) int at = open(path, O_PATH | O_CLOEXEC);
     char self[64], real[PATH_MAX];
     struct stat st;
 
@@ -128,7 +114,7 @@ static Error *followed_open(const char *path, const char *root, int *ret_fd)
 
 static Error *followed_read(const char *path, const char *root, Buf *out)
 {
-    DEFER(close_fd) int fd = -1;
+    DEFER(fd_close) int fd = -1;
 
     Error *err = followed_open(path, root, &fd);
     while (!err) {
@@ -175,14 +161,12 @@ static const char *certificate_name(const NodeState *state)
 static Path self_path(const NodeState *state, const char *part)
 {
     const char *name = certificate_name(state);
-    char shorter[SELF_NAME_MAX + 1];
+    char shorter[DIGEST_HEX_SIZE];
     Digest digest = digest_of(name, strlen(name));
 
-    if (strlen(name) > SELF_NAME_MAX) {
-        for (size_t i = 0; i < SELF_NAME_MAX / 2; i++)
-            snprintf(shorter + 2 * i, 3, "%02x", digest.octets[i]);
+    digest_hex(&digest, shorter);
+    if (strlen(name) > SELF_NAME_MAX)
         name = shorter;
-    }
     return path_in(state->root, "var/lib/mailnode/engine/tls/self/%s/%s", name, part);
 }
 
@@ -376,7 +360,7 @@ static bool is_used(const char *name, const char *const *used, size_t n_used)
 void certificates_sweep(const char *root, const char *const *used, size_t n_used)
 {
     Path above = path_in(root, "var/lib/mailnode/engine/tls");
-    DEFER(dir_done) DIR *dir = opendir(above.text);
+    DEFER(dir_close) DIR *dir = opendir(above.text);
 
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         if (entry->d_name[0] == '.' || strcmp(entry->d_name, "self") == 0 || is_used(entry->d_name, used, n_used))

@@ -1,6 +1,7 @@
 #include "engine/child.h"
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "base/proc.h"
 #include "engine/spawn.h"
 
@@ -24,13 +25,6 @@ struct Child {
     Buf words;
 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 typedef struct Body {
     const char *const *argv;
     int (*run)(void *context);
@@ -53,7 +47,7 @@ static void __attribute__((noreturn)) be_the_child(const ChildSpec *spec, const 
 static Error *start(const ChildSpec *spec, const Body *body, Child **ret_child)
 {
     DEFER(child_free) Child *child = xcalloc(1, sizeof *child);
-    DEFER(close_fd) int out = -1;
+    DEFER(fd_close) int out = -1;
     int ends[2];
     uid_t uid = 0;
     gid_t gid = 0;
@@ -112,7 +106,7 @@ static void take_words(Child *child)
         if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0) {
-            close_fd(&child->out);
+            fd_close(&child->out);
             return;
         }
         size_t room = CHILD_OUTPUT_MAX - child->words.size;
@@ -172,8 +166,8 @@ void child_free(Child **child)
         kill_group(*child);
         waitpid((*child)->pid, NULL, 0);
     }
-    close_fd(&(*child)->pidfd);
-    close_fd(&(*child)->out);
+    fd_close(&(*child)->pidfd);
+    fd_close(&(*child)->out);
     buf_done(&(*child)->words);
     xfree(child);
 }

@@ -14,13 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void dir_done(DIR **dir)
-{
-    if (*dir)
-        closedir(*dir);
-    *dir = NULL;
-}
-
 static void prepare_free(Mail__EnginePrepare **prepare)
 {
     if (*prepare)
@@ -213,7 +206,7 @@ static int number_compare(const void *a, const void *b)
 size_t generations_list(const char *root, uint64_t **ret_numbers)
 {
     Path above = engine_path(root, "gen");
-    DEFER(dir_done) DIR *dir = opendir(above.text);
+    DEFER(dir_close) DIR *dir = opendir(above.text);
     uint64_t *numbers = NULL;
     size_t n = 0;
 
@@ -249,7 +242,7 @@ static bool half_made(const char *name)
 void generations_sweep(const char *root, const uint64_t *used, size_t n_used)
 {
     Path above = engine_path(root, "gen");
-    DEFER(dir_done) DIR *dir = opendir(above.text);
+    DEFER(dir_close) DIR *dir = opendir(above.text);
     DEFER(xfree) uint64_t *numbers = NULL;
     size_t n = generations_list(root, &numbers);
 

@@ -109,13 +109,6 @@ static Error *owner_of(const Folder *folder, uid_t *ret_uid, gid_t *ret_gid)
 
 /* ---- the way there ---- */
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 /* Only root can exchange what lies in this folder. */
 static bool roots_own(int fd)
 {
@@ -143,7 +136,7 @@ static int folder_reach(const char *root, const char *path, bool make, bool *ret
         bool made = make && mkdirat(fd, part, 0700) == 0;
         int next = made || !make || errno == EEXIST ? folder_open(fd, part) : -1;
         if (next >= 0 && made && *rest && fchmod(next, 0755) != 0) /* a parent that is in no list, past the umask */
-            close_fd(&next);
+            fd_close(&next);
         int number = errno;
         close(fd);
         errno = number;
@@ -165,7 +158,7 @@ static Error *folder_right(const char *root, const Folder *folder)
     Error *err = owner_of(folder, &uid, &gid);
     if (err)
         return err;
-    DEFER(close_fd) int fd = folder_reach(root, folder->place + 2, true, &made);
+    DEFER(fd_close) int fd = folder_reach(root, folder->place + 2, true, &made);
     if (fd < 0 || fstat(fd, &st) != 0)
         return error_system("folder");
     if (folder->theirs && !made)
@@ -183,7 +176,7 @@ static bool file_same(int at, const char *name, const char *text, uid_t uid)
 {
     char have[4096];
     struct stat st;
-    DEFER(close_fd) int fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    DEFER(fd_close) int fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != uid)
         return false;
@@ -199,7 +192,7 @@ static Error *file_into(int at, const char *name, const char *text, uid_t uid, g
 
     snprintf(temp, sizeof temp, ".%s.new", name);
     unlinkat(at, temp, 0);
-    DEFER(close_fd) int fd = openat(at, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    DEFER(fd_close) int fd = openat(at, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_system("create");
     if (write(fd, text, size) != (ssize_t)size || fchown(fd, uid, gid) != 0 || fchmod(fd, 0644) != 0 ||
@@ -223,7 +216,7 @@ static Error *signatures_make(const char *root)
     Error *err = owner_of(&folder, &uid, &gid);
     if (err)
         return err;
-    DEFER(close_fd) int fd = folder_reach(root, folder.place + 2, false, &made);
+    DEFER(fd_close) int fd = folder_reach(root, folder.place + 2, false, &made);
     if (fd < 0)
         err = error_system("folder");
     else if (!file_same(fd, name, clamd_own_signatures, uid))
@@ -274,7 +267,7 @@ static char *folder_wrong(const char *root, const Folder *folder)
         error_free(&err);
         return text;
     }
-    DEFER(close_fd) int fd = folder_reach(root, folder->place + 2, false, &made);
+    DEFER(fd_close) int fd = folder_reach(root, folder->place + 2, false, &made);
     if (fd < 0 || fstat(fd, &st) != 0)
         return xasprintf("%s", errno == ENOENT ? "is missing" : strerror(errno));
     if (folder->theirs || (st.st_uid == uid && st.st_gid == gid && (st.st_mode & 07777) == folder->mode))

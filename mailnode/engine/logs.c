@@ -28,13 +28,6 @@ struct Logs {
     Child *child;
 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 /* ---- cutting, in the child ---- */
 
 /* Appends [from, to) of 'in'; true: all of it. */
@@ -155,7 +148,7 @@ static Error *cut(int at, const char *name, int fd, off_t size, bool collapse, L
 
     snprintf(part, sizeof part, "%s.new", name);
     unlinkat(at, part, 0);
-    DEFER(close_fd) int out = openat(at, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    DEFER(fd_close) int out = openat(at, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0 || fstat(fd, &st) != 0 || fchown(out, st.st_uid, st.st_gid) != 0 || fchmod(out, st.st_mode & 0777) != 0)
         return error_system("create");
     if (!copy(fd, 0, front ? front + rest : size, out) || fsync(out) != 0)
@@ -174,7 +167,7 @@ static Error *cut(int at, const char *name, int fd, off_t size, bool collapse, L
 Error *log_cut(int at, const char *name, bool collapse, LogCut *ret_how)
 {
     struct stat st;
-    DEFER(close_fd) int fd = openat(at, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    DEFER(fd_close) int fd = openat(at, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &st) != 0)
         return error_in(error_system("open"), "%s", name);
@@ -241,7 +234,7 @@ static int cut_in_child(void *context)
 {
     const Logs *logs = context;
     LogCut how = CUT_NOTHING;
-    DEFER(close_fd) int at = open(logs->folder.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DEFER(fd_close) int at = open(logs->folder.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     Error *err = at < 0 ? error_system("open") : log_cut(at, logs->name, true, &how);
     if (!err)

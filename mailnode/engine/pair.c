@@ -285,8 +285,9 @@ static void pair_fill(const Chain509 *chain, const EVP_PKEY *key, Pair *pair)
     bio_into(pem, &pair->certificates);
     bio_into(secret, &pair->key);
     Digest digest = digest_of(der.data, der.size);
-    for (size_t i = 0; i < PAIR_NAME_SIZE / 2; i++)
-        snprintf(pair->name + 2 * i, 3, "%02x", digest.octets[i]);
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(&digest, hex);
+    snprintf(pair->name, sizeof pair->name, "%.*s", PAIR_NAME_SIZE - 1, hex);
     if (is_root(chain->items[0]))
         snprintf(pair->issuer, sizeof pair->issuer, "self-signed");
     else

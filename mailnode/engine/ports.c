@@ -1,6 +1,7 @@
 #include "engine/ports.h"
 
 #include "base/alloc.h"
+#include "base/path.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -152,12 +153,6 @@ static Error *table_read(const char *path, bool v6, const PortList *wanted, List
     return NULL;
 }
 
-static void close_dir(DIR **dir)
-{
-    if (*dir)
-        closedir(*dir);
-}
-
 /* Of several processes with one socket (a master and its children) one of ours makes it ours. */
 static void look_at_process(pid_t pid, Listeners *held, bool (*ours)(void *context, pid_t pid), void *context)
 {
@@ -165,7 +160,7 @@ static void look_at_process(pid_t pid, Listeners *held, bool (*ours)(void *conte
     char link[64];
 
     snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    DEFER(close_dir) DIR *dir = opendir(path);
+    DEFER(dir_close) DIR *dir = opendir(path);
     for (const struct dirent *entry; dir && (entry = readdir(dir));) {
         unsigned long long inode = 0;
         snprintf(path, sizeof path, "/proc/%d/fd/%s", (int)pid, entry->d_name);
@@ -188,7 +183,7 @@ static void look_at_process(pid_t pid, Listeners *held, bool (*ours)(void *conte
 
 static Error *find_holders(Listeners *held, bool (*ours)(void *context, pid_t pid), void *context)
 {
-    DEFER(close_dir) DIR *dir = opendir("/proc");
+    DEFER(dir_close) DIR *dir = opendir("/proc");
 
     if (!dir)
         return error_in(error_system("open"), "/proc");

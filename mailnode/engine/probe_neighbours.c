@@ -2,6 +2,7 @@
 #include "engine/probe_dialogues.h"
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "engine/dialogue.h"
 #include "tables/places.h"
 
@@ -109,16 +110,10 @@ static size_t dns_question(const char *name, uint8_t out[DNS_HEADER + DNS_NAME_M
     return at + sizeof type_and_class;
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-
 Error *probe_unbound(const NodeState *state, Msec until)
 {
     struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(PORT_DNS)};
-    DEFER(close_fd) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    DEFER(fd_close) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     uint8_t packet[1024];
     Msec now = clock_ms();
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEX_SIZE = 2 * DIGEST_SIZE + 1, LINE_SIZE = 512 };
+enum { LINE_SIZE = 512 };
 static const char first_line[] = "mailnode-generation 1\n";
 static const char as_it_was[] = "as-it-was"; /* what a file set read back restarts on: the digest of what it was */
 
@@ -19,23 +19,6 @@ void rendered_done(Rendered *rendered)
     *rendered = (Rendered){0};
 }
 
-static void hex_of(const Digest *digest, char out[HEX_SIZE])
-{
-    for (size_t i = 0; i < DIGEST_SIZE; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest->octets[i]);
-}
-
-static bool hex_read(const char *text, Digest *ret_digest)
-{
-    if (strlen(text) != 2 * (size_t)DIGEST_SIZE || strspn(text, "0123456789abcdef") != 2 * (size_t)DIGEST_SIZE)
-        return false;
-    for (size_t i = 0; i < DIGEST_SIZE; i++) {
-        char octet[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        ret_digest->octets[i] = (uint8_t)strtoul(octet, NULL, 16);
-    }
-    return true;
-}
-
 static void piece(Buf *out, const void *data, size_t size)
 {
     buf_append(out, data, size);
@@ -44,11 +27,11 @@ static void piece(Buf *out, const void *data, size_t size)
 
 static void texts_pack(const FileSet *files, Buf *out)
 {
-    char hex[HEX_SIZE];
+    char hex[DIGEST_HEX_SIZE];
 
     for (DaemonId id = 0; id < N_DAEMONS; id++) {
         Digest restart = fileset_restart_digest(files, daemons[id].name);
-        hex_of(&restart, hex);
+        digest_hex(&restart, hex);
         buf_printf(out, "restart %s %s\n", daemons[id].name, hex);
     }
     for (size_t i = 0; i < fileset_count(files); i++) {
@@ -68,17 +51,17 @@ Digest rendered_texts(const FileSet *files)
 
 void rendered_pack(const Rendered *rendered, Buf *out)
 {
-    char hex[HEX_SIZE];
+    char hex[DIGEST_HEX_SIZE];
 
     buf_append_text(out, first_line);
     buf_printf(out, "certificate %s\n", rendered->certificate.text[0] ? rendered->certificate.text : "-");
-    hex_of(&rendered->overrides, hex);
+    digest_hex(&rendered->overrides, hex);
     buf_printf(out, "overrides %s\n", hex);
     buf_printf(out, "objects %zu\n", rendered->prepare.size);
     piece(out, rendered->prepare.data, rendered->prepare.size);
     texts_pack(rendered->files, out);
     Digest all = digest_of(out->data, out->size);
-    hex_of(&all, hex);
+    digest_hex(&all, hex);
     buf_printf(out, "end %s\n", hex);
 }
 
@@ -147,7 +130,7 @@ static bool header_next(Reader *reader, Rendered *rendered)
     if (strcmp(certificate, "-") != 0)
         snprintf(rendered->certificate.text, sizeof rendered->certificate.text, "%s", certificate);
     const char *overrides = line_next(reader) ? word_rest(reader, "overrides") : NULL;
-    if (!overrides || !hex_read(overrides, &rendered->overrides))
+    if (!overrides || !digest_from_hex(overrides, &rendered->overrides))
         return false;
     const char *objects = line_next(reader) ? word_rest(reader, "objects") : NULL;
     size_t size = objects ? strtoul(objects, NULL, 10) : 0;
@@ -175,13 +158,13 @@ static bool texts_next(Reader *reader, FileSet *files)
 static bool whole(const Buf *bytes, size_t *ret_size)
 {
     enum { END_SIZE = 4 + 2 * DIGEST_SIZE + 1 };
-    char hex[HEX_SIZE], last[END_SIZE + 1];
+    char hex[DIGEST_HEX_SIZE], last[END_SIZE + 1];
 
     if (bytes->size < sizeof first_line - 1 + END_SIZE || memcmp(bytes->data, first_line, sizeof first_line - 1) != 0)
         return false;
     size_t size = bytes->size - END_SIZE;
     Digest digest = digest_of(bytes->data, size);
-    hex_of(&digest, hex);
+    digest_hex(&digest, hex);
     snprintf(last, sizeof last, "end %s\n", hex);
     *ret_size = size;
     return memcmp(bytes->data + size, last, END_SIZE) == 0;

@@ -14,44 +14,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 4096, HEX_SIZE = 2 * DIGEST_SIZE + 1 };
-
-static void hex_of(const Digest *digest, char ret_hex[HEX_SIZE])
-{
-    for (size_t i = 0; i < DIGEST_SIZE; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", digest->octets[i]);
-}
-
-static bool hex_read(const char *hex, Digest *ret_digest)
-{
-    Digest digest;
-
-    if (strlen(hex) != 2 * DIGEST_SIZE || strspn(hex, "0123456789abcdef") != 2 * DIGEST_SIZE)
-        return false;
-    for (size_t i = 0; i < DIGEST_SIZE; i++) {
-        char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-        digest.octets[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-    *ret_digest = digest;
-    return true;
-}
+enum { FILE_BYTES_MAX = 4096 };
 
 /* The text is closed by a digest over it: half a file, or one of another hand, is no run-file. */
 Error *runfile_write(const char *path, const RunFile *file)
 {
     DEFER(buf_done) Buf text = {0};
-    char files[HEX_SIZE];
-    char restart[HEX_SIZE];
-    char sum[HEX_SIZE];
+    char files[DIGEST_HEX_SIZE];
+    char restart[DIGEST_HEX_SIZE];
+    char sum[DIGEST_HEX_SIZE];
 
-    hex_of(&file->files, files);
-    hex_of(&file->restart, restart);
+    digest_hex(&file->files, files);
+    digest_hex(&file->restart, restart);
     buf_printf(&text, "mailnode-run 1\nboot %s\npid %d\nstart %" PRIu64 "\nprogram %s\n", file->boot_id, (int)file->pid,
                file->start_time, file->program);
     buf_printf(&text, "generation %" PRIu64 "\nfiles %s\nrestart %s\nanswered %d\n", file->generation, files, restart,
                file->answered);
     Digest digest = digest_of(text.data, text.size);
-    hex_of(&digest, sum);
+    digest_hex(&digest, sum);
     buf_printf(&text, "sum %s\n", sum);
     CRASH_POINT("engine.runfile.writing");
     Error *err = file_write(path, text.data, text.size, 0600, (gid_t)-1);
@@ -73,7 +53,7 @@ static bool sum_right(char *text)
     if (len == 0 || hex[len - 1] != '\n')
         return false;
     hex[len - 1] = '\0';
-    if (!hex_read(hex, &wanted))
+    if (!digest_from_hex(hex, &wanted))
         return false;
     last[1] = '\0';
     Digest is = digest_of(text, strlen(text));
@@ -83,8 +63,8 @@ static bool sum_right(char *text)
 static bool parse(char *text, RunFile *ret_file)
 {
     RunFile file = {0};
-    char files[HEX_SIZE];
-    char restart[HEX_SIZE];
+    char files[DIGEST_HEX_SIZE];
+    char restart[DIGEST_HEX_SIZE];
     int pid = 0;
     int answered = 0;
 
@@ -94,7 +74,7 @@ static bool parse(char *text, RunFile *ret_file)
                      "mailnode-run 1\nboot %63[^\n]\npid %d\nstart %" SCNu64 "\nprogram %255[^\n]\ngeneration %" SCNu64
                      "\nfiles %64s\nrestart %64s\nanswered %d",
                      file.boot_id, &pid, &file.start_time, file.program, &file.generation, files, restart, &answered);
-    if (got != 8 || pid <= 1 || !hex_read(files, &file.files) || !hex_read(restart, &file.restart))
+    if (got != 8 || pid <= 1 || !digest_from_hex(files, &file.files) || !digest_from_hex(restart, &file.restart))
         return false;
     file.pid = pid;
     file.answered = answered != 0;

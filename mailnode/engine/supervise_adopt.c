@@ -3,6 +3,7 @@
 #include "engine/supervise_inside.h"
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "engine/spawn.h"
 
 #include <dirent.h>
@@ -15,12 +16,6 @@
 #include <unistd.h>
 
 enum { ARGUMENTS_BYTES = 4096 };
-
-static void folder_close(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
 
 static void set_aside(Supervise *supervise, const Unit *unit, Error *damage)
 {
@@ -111,7 +106,7 @@ static bool is_this_one(const Supervise *supervise, const Unit *unit, pid_t pid,
 /* What it runs with is not known: it loads anew. */
 static bool found_without(Supervise *supervise, Unit *unit)
 {
-    DEFER(folder_close) DIR *proc = opendir("/proc");
+    DEFER(dir_close) DIR *proc = opendir("/proc");
     const struct dirent *entry;
 
     while (proc && (entry = readdir(proc))) {

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/crash.h"
+#include "base/path.h"
 #include "engine/spawn.h"
 
 #include <errno.h>
@@ -19,13 +20,6 @@
 #include <unistd.h>
 
 enum { ORPHAN_TERM_MS = 2000, ORPHAN_LOOK_MS = 20 };
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
 
 /* Whoever reads logs as group adm may read these, too, where there is such a group. */
 static Error *log_open(const Supervise *supervise, Unit *unit, int *ret_fd)
@@ -93,16 +87,16 @@ static void take_back(Unit *unit, pid_t pid)
 {
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    close_fd(&unit->pidfd);
+    fd_close(&unit->pidfd);
     unit->pid = 0;
 }
 
 Error *unit_spawn(Supervise *supervise, Unit *unit)
 {
     DEFER(argv_done) Argv argv = {.n = 0};
-    DEFER(close_fd) int log = -1;
-    DEFER(close_fd) int gate = -1;
-    DEFER(close_fd) int inside = -1;
+    DEFER(fd_close) int log = -1;
+    DEFER(fd_close) int gate = -1;
+    DEFER(fd_close) int inside = -1;
     int ends[2];
 
     supervise->how->argv(unit->id, supervise->state, &argv);
@@ -198,7 +192,7 @@ void unit_take_exit(Supervise *supervise, Unit *unit, Msec now)
     if (unit->pid == 0 || !has_ended(unit, how, sizeof how))
         return;
     CRASH_POINT("engine.daemon.ended");
-    close_fd(&unit->pidfd);
+    fd_close(&unit->pidfd);
     unit->pid = 0;
     unit->reloading = false;
     child_free(&unit->probe);

@@ -17,23 +17,9 @@
  * becomes visible as a whole, with the link. */
 enum { POSTFIX_AGE_S = 10 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
-static void dir_done(DIR **dir)
-{
-    if (*dir)
-        closedir(*dir);
-    *dir = NULL;
-}
-
 Error *folder_sync(const char *folder)
 {
-    DEFER(close_fd) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DEFER(fd_close) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0 || fsync(fd) != 0)
         return error_in(error_system("fsync"), "%s", folder);
@@ -64,7 +50,7 @@ static bool half_written(const char *name)
 
 void tree_sweep(const char *folder, unsigned levels)
 {
-    DEFER(dir_done) DIR *dir = opendir(folder);
+    DEFER(dir_close) DIR *dir = opendir(folder);
 
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         DEFER(xfree) char *path = xasprintf("%s/%s", folder, entry->d_name);
@@ -174,7 +160,7 @@ static Error *set_age(int fd)
 
 static Error *file_put(const char *name, const File *file, const TreeWay *way)
 {
-    DEFER(close_fd) int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    DEFER(fd_close) int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     DEFER(buf_done) Buf other = {0};
     TreeOwner owner;
 
@@ -197,7 +183,7 @@ static Error *file_put(const char *name, const File *file, const TreeWay *way)
 
 static Error *sync_one(const char *name)
 {
-    DEFER(close_fd) int fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    DEFER(fd_close) int fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
     if (fd < 0 || fsync(fd) != 0)
         return error_in(error_system("fsync"), "%s", name);
@@ -268,6 +254,6 @@ Error *tree_write_one(const char *folder, const FileSet *files, const File *file
         err = file_write(name, file->text->data, file->text->size, owner.mode, owner.gid);
     if (err || !waits_for_age(file->path))
         return err;
-    DEFER(close_fd) int fd = open(name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    DEFER(fd_close) int fd = open(name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
     return fd < 0 ? error_in(error_system("open"), "%s", name) : error_in(set_age(fd), "%s", name);
 }

@@ -28,13 +28,6 @@ typedef struct Reading { /* of one folder */
     size_t bytes_left;
 } Reading;
 
-static void fd_close(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 /* ---- who may write it -------------------------------------------------------------- */
 
 static Error *owner_check(const struct stat *st)

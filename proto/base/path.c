@@ -47,16 +47,23 @@ Path path_in(const char *root, const char *format, ...)
     return path;
 }
 
-static void close_fd(int *fd)
+void fd_close(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
 }
 
+void dir_close(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+    *dir = NULL;
+}
+
 Error *file_read(const char *path, size_t limit_bytes, Buf *out)
 {
-    DEFER(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    DEFER(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat st;
 
     if (fd < 0 && errno == ENOENT)
@@ -105,7 +112,7 @@ static Error *sync_folder_of(const char *path)
     else
         slash[slash == folder ? 1 : 0] = '\0';
 
-    DEFER(close_fd) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DEFER(fd_close) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fsync(fd) != 0)
         return error_in(error_system("fsync"), "%s", folder);
     return NULL;
@@ -117,7 +124,7 @@ Error *file_write(const char *path, const void *data, size_t size, mode_t mode, 
 
     if (snprintf(temp, sizeof temp, "%s.XXXXXX", path) >= (int)sizeof temp)
         return error_new(ERROR_INVALID, "%s: path too long", path);
-    DEFER(close_fd) int fd = mkostemp(temp, O_CLOEXEC);
+    DEFER(fd_close) int fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return error_in(error_system("create"), "%s", path);
 

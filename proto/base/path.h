@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+#include <dirent.h>
 #include <sys/types.h>
 
 enum { PATH_ROOT_MAX = 40, PATH_SIZE = 256 };
@@ -37,3 +38,7 @@ CHECKED Error *file_set_aside(const char *path, Path *ret_where);
 /* Takes a lock file for as long as the process lives (fcntl OFD lock), writes our pid into it.
  * CONFLICT names the pid that holds it.  The descriptor is close-on-exec and never closed. */
 CHECKED Error *file_lock(const char *path);
+
+/* For DEFER: -1 and NULL are nothing. */
+void fd_close(int *fd);
+void dir_close(DIR **dir);

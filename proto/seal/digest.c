@@ -4,6 +4,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,25 @@ bool digest_from(const void *bytes, size_t size, Digest *ret_digest)
     if (size != DIGEST_SIZE)
         return false;
     memcpy(ret_digest->octets, bytes, DIGEST_SIZE);
+    return true;
+}
+
+void digest_hex(const Digest *digest, char ret_hex[DIGEST_HEX_SIZE])
+{
+    for (size_t i = 0; i < DIGEST_SIZE; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", digest->octets[i]);
+}
+
+bool digest_from_hex(const char *hex, Digest *ret_digest)
+{
+    enum { LEN = DIGEST_HEX_SIZE - 1 };
+
+    if (strlen(hex) != LEN || strspn(hex, "0123456789abcdef") != LEN)
+        return false;
+    for (size_t i = 0; i < DIGEST_SIZE; i++) {
+        char octet[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        ret_digest->octets[i] = (uint8_t)strtoul(octet, NULL, 16);
+    }
     return true;
 }
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DIGEST_SIZE = 32 };
+enum { DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 2 * DIGEST_SIZE + 1 };
 
 typedef struct Digest {
     uint8_t octets[DIGEST_SIZE]; /* big endian number */
@@ -22,6 +22,9 @@ void digest_add(Digest *sum, const Digest *more);
 void digest_subtract(Digest *sum, const Digest *less);
 bool digest_equal(const Digest *a, const Digest *b);                  /* in constant time */
 bool digest_from(const void *bytes, size_t size, Digest *ret_digest); /* false: not 32 octets */
+
+void digest_hex(const Digest *digest, char ret_hex[DIGEST_HEX_SIZE]); /* lower case */
+bool digest_from_hex(const char *hex, Digest *ret_digest);            /* false: not 64 such digits */
 
 /* The change bytes come in pieces: begin, any number of adds, end. */
 typedef struct Chain Chain;

@@ -12,13 +12,29 @@
 
 static Digest from_hex(const char *hex)
 {
+    char again[DIGEST_HEX_SIZE];
     Digest digest;
 
-    for (size_t i = 0; i < DIGEST_SIZE; i++) {
-        char octet[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-        digest.octets[i] = (uint8_t)strtoul(octet, NULL, 16);
-    }
+    assert_true(digest_from_hex(hex, &digest));
+    digest_hex(&digest, again);
+    assert_string_equal(again, hex);
     return digest;
+}
+
+static void test_hex(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        "00",
+        "0000000000000000000000000000000000000000000000000000000000000000 ",
+        "000000000000000000000000000000000000000000000000000000000000000g",
+        "000000000000000000000000000000000000000000000000000000000000000A",
+    };
+    Digest digest;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(digest_from_hex(wrong[i], &digest));
 }
 
 static void same(const Digest *got, const Digest *want, size_t row)
@@ -153,6 +169,7 @@ static void chain_is_the_digest_of_what_went_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hex),
         cmocka_unit_test(sha256_of_known_texts),
         cmocka_unit_test(adds_and_subtracts_modulo_2_to_256),
         cmocka_unit_test(order_does_not_matter),
