@@ -513,8 +513,3 @@ Msec link_report_ms(const Link *link)
 {
     return link->report_ms;
 }
-
-const char *link_trouble(const Link *link)
-{
-    return link->trouble;
-}

@@ -53,7 +53,6 @@ void link_applied(Link *link, uint64_t revision);
 bool link_up(const Link *link);             /* messages may be sent */
 uint64_t link_session(const Link *link);    /* rises with every Standing that answers a Hello */
 Msec link_report_ms(const Link *link);      /* as the controller wants it */
-const char *link_trouble(const Link *link); /* NULL: none */
 
 /* The oldest message of this kind in the inbox, NULL: none.  Owned by the caller (envelope_free). */
 Envelope *link_take(Link *link, BodyCase body);

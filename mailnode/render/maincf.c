@@ -171,42 +171,9 @@ void maincf_enclosed(MainCf *cf, const char *before, const char *data, const cha
 
 /* ---- what others wrote ------------------------------------------------------------- */
 
-#define ORIGIN_MARK "# from "
-
 void maincf_foreign(MainCf *cf, const char *name, const char *text, const char *origin)
 {
     add(cf, name, xstrdup(text))->origin = xstrdup(origin);
-}
-
-static size_t line_end(const char *text)
-{
-    return strcspn(text, "\n");
-}
-
-char *maincf_origin(const char *text, size_t line)
-{
-    const char *mark = NULL;
-    size_t behind = 0; /* how many lines the wanted one is behind its mark */
-
-    for (; line > 0 && *text; line--) {
-        size_t len = line_end(text);
-        behind++;
-        if (len > strlen(ORIGIN_MARK) && strncmp(text, ORIGIN_MARK, strlen(ORIGIN_MARK)) == 0) {
-            mark = text;
-            behind = 0;
-        }
-        text += len + (text[len] == '\n');
-    }
-    if (!mark || line > 0)
-        return NULL;
-
-    DEFER(xfree) char *origin = xstrndup(mark + strlen(ORIGIN_MARK), line_end(mark) - strlen(ORIGIN_MARK));
-    char *number = strrchr(origin, ' ');
-    if (!number)
-        return NULL;
-    unsigned long first = strtoul(number + 1, NULL, 10);
-    *number = '\0';
-    return xasprintf("%s %lu", origin, first + (behind ? behind - 1 : 0));
 }
 
 /* ---- written ----------------------------------------------------------------------- */
@@ -216,7 +183,7 @@ static void entry_write(const Entry *entry, bool first, Buf *out)
     if (entry->section)
         buf_printf(out, "%s# %s\n", first ? "" : "\n", entry->section);
     if (entry->origin)
-        buf_printf(out, "\n" ORIGIN_MARK "%s\n%s\n", entry->origin, entry->value);
+        buf_printf(out, "\n# from %s\n%s\n", entry->origin, entry->value);
     else
         buf_printf(out, "%s =%s%s\n", entry->name, *entry->value && !entry->list ? " " : "", entry->value);
 }

@@ -38,7 +38,3 @@ void maincf_enclosed(MainCf *cf, const char *before, const char *data, const cha
 /* What somebody else wrote, as it is, at the end, with 'origin' ("override/postfix.d/site.cf, line 3") before it.
  * Replaces 'name'; NULL: no name could be read in it. */
 void maincf_foreign(MainCf *cf, const char *name, const char *text, const char *origin);
-
-/* Where a line (from 1) of a finished main.cf came from: "override/postfix.d/site.cf, line 4", owned by the caller; NULL:
- * from us.  For the words of a checker that names lines of main.cf. */
-char *maincf_origin(const char *text, size_t line);

@@ -110,43 +110,12 @@ static void test_data_is_no_grammar(void **state)
     }
 }
 
-static void test_origin(void **state)
-{
-    static const char text[] = "a = 1\n"
-                               "\n"
-                               "# from override/postfix.d/x.cf, line 3\n"
-                               "b =\n"
-                               "  2\n"
-                               "\n"
-                               "# from override/postfix.d/y.cf, line 12\n"
-                               "c = 3\n";
-    static const struct {
-        size_t line;
-        const char *origin;
-    } cases[] = {
-        {1, NULL},
-        {2, NULL},
-        {4, "override/postfix.d/x.cf, line 3"},
-        {5, "override/postfix.d/x.cf, line 4"},
-        {8, "override/postfix.d/y.cf, line 12"},
-        {9, NULL},
-    };
-    (void)state;
-
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        DEFER(xfree) char *origin = maincf_origin(text, cases[i].line);
-        if (cases[i].origin ? !origin || strcmp(origin, cases[i].origin) != 0 : origin != NULL)
-            fail_msg("line %zu: %s", cases[i].line, origin ? origin : "ours");
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written),
         cmocka_unit_test(test_the_later_counts),
         cmocka_unit_test(test_data_is_no_grammar),
-        cmocka_unit_test(test_origin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
