@@ -181,22 +181,18 @@ def test_commands_injected_before_tls_are_discarded(mail, port):
     """What came in plain text behind STARTTLS is not answered after the handshake."""
     protocol = PLAIN.get(port, "smtp")
     client = Client(mail.address, port, protocol)
-    command = {"smtp": "STARTTLS\r\nNOOP\r\n", "imap": "s STARTTLS\r\nx NOOP\r\n", "pop3": "STLS\r\nNOOP\r\n",
+    command = {"smtp": "STARTTLS\r\nRSET\r\n", "imap": "s STARTTLS\r\nx NOOP\r\n", "pop3": "STLS\r\nNOOP\r\n",
                "sieve": 'STARTTLS\r\nNOOP "x"\r\n'}[protocol]
     client.write(command)
     answer = client._sieve_reply() if protocol == "sieve" else client.line()
-    if not re.match(r"220|s OK|\+OK|OK", answer or ""):
-        return   # refused outright: nothing was started
-    assert client.pending() == b"", client.pending()
-    try:
-        client.start_tls()
-    except OSError:
+    if protocol != "smtp":   # Dovecot takes it for the handshake, which it is not
+        assert re.match(r"s OK|\+OK|OK", answer), answer
+        with pytest.raises(OSError):
+            client.start_tls()
         return
-    if protocol == "sieve":
-        client._sieve_reply()
-    client.socket.settimeout(1)
-    try:
-        said = client.socket.recv(4096)
-    except (TimeoutError, socket.timeout):
-        said = b""
-    assert b"OK" not in said and b"250" not in said, said
+    if re.match(r"[45]", answer):   # Postfix: pipelining where there must be none
+        return
+    assert answer.startswith("220"), answer
+    client.start_tls()
+    client.write("QUIT\r\n")
+    assert client.line().startswith("221") and client.line() is None, "QUIT alone is answered"
