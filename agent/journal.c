@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "model/meta.h"
+#include "model/secret_field.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -34,8 +35,15 @@ static const char schema[] =
     " text TEXT NOT NULL, time INTEGER NOT NULL);"
     "CREATE TABLE task(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content BLOB NOT NULL, result BLOB,"
     " seen INTEGER NOT NULL DEFAULT 0);"
-    "PRAGMA user_version=1;"
+    "CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);"
+    "PRAGMA user_version=2;"
     "COMMIT;";
+
+/* What leads from user_version i to i + 1. */
+static const char *const steps[JOURNAL_SCHEMA] = {
+    NULL,
+    "BEGIN IMMEDIATE; CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL); PRAGMA user_version=2; COMMIT;",
+};
 
 Error *journal_failed(Journal *journal, Error *err)
 {
@@ -68,7 +76,7 @@ bool journal_drifted(const Journal *journal)
 
 /* ---- opening ---- */
 
-static Error *version_check(sqlite3 *db, bool *ret_empty)
+static Error *version_check(sqlite3 *db, int *ret_version, bool *ret_empty)
 {
     DEFER(db_finalize) sqlite3_stmt *version = NULL;
     DEFER(db_finalize) sqlite3_stmt *tables = NULL;
@@ -88,6 +96,7 @@ static Error *version_check(sqlite3 *db, bool *ret_empty)
         return error_hint(
             error_new(ERROR_UNSUPPORTED, "node.db has schema %d, this mail-agent knows %d", found, JOURNAL_SCHEMA),
             "install a newer mail-agent");
+    *ret_version = found;
     *ret_empty = found == 0 && sqlite3_column_int(tables, 0) == 0;
     if (found == 0 && !*ret_empty)
         return error_new(ERROR_DAMAGED, "node.db has tables and no version");
@@ -136,7 +145,9 @@ static Error *prepare_all(Journal *journal)
 
     for (size_t i = 0; !err && i < sizeof wanted / sizeof *wanted; i++)
         err = db_prepare(journal->db, wanted[i].text, wanted[i].stmt);
-    return err ? err : journal_log_prepare(journal);
+    if (!err)
+        err = journal_log_prepare(journal);
+    return err ? err : journal_secrets_open(journal);
 }
 
 static Error *digest_column(sqlite3_stmt *stmt, int column, Digest *ret_digest)
@@ -189,22 +200,38 @@ static void database_close(Journal *journal)
     for (size_t i = 0; i < sizeof journal->sql / sizeof *stmts; i++)
         db_finalize(&stmts[i]);
     db_close(&journal->db);
+    seal_key_free(&journal->key);
     journal->receiving = false;
+}
+
+static Error *migrate(sqlite3 *db, int version)
+{
+    Error *err = NULL;
+
+    for (int i = version; !err && i < JOURNAL_SCHEMA; i++)
+        err = db_exec(db, steps[i]);
+    return err;
 }
 
 static Error *database_open(Journal *journal)
 {
     bool empty = false;
+    int version = 0;
 
     Error *err = db_open(journal->path, &journal->db);
     if (!err)
-        err = version_check(journal->db, &empty);
+        err = version_check(journal->db, &version, &empty);
     if (!err)
         err = check_pages(journal->db);
     if (!err && empty) {
         CRASH_POINT("agent.journal.making");
         err = db_exec(journal->db, schema);
+    } else if (!err) {
+        err = migrate(journal->db, version);
     }
+    if (!err)
+        err = db_exec(journal->db, "PRAGMA secure_delete=ON");
+    journal->damaged = journal->drifted = false;
     if (!err)
         err = prepare_all(journal);
     if (!err)
@@ -213,11 +240,13 @@ static Error *database_open(Journal *journal)
         return err;
     journal->dirty = false;
     journal->settled = false;
-    journal->damaged = journal->drifted = false;
     free(journal->damage);
     journal->damage = NULL;
     journal->life++;
-    return journal_failed(journal, journal_audit(journal));
+    err = journal_audit(journal);
+    if (!err)
+        err = journal_secrets_check(journal);
+    return journal_failed(journal, err);
 }
 
 /* An old WAL beside a new database would be played into it. */
@@ -501,8 +530,8 @@ static Error *touch(Journal *journal, const ObjectRef *ref)
     return db_run(journal->sql.touch);
 }
 
-/* Takes what is stored under 'ref' out of the sum. */
-static Error *forget_old(Journal *journal, const ObjectRef *ref, bool *ret_there)
+/* Takes what is stored under 'ref' out of the sum, and its secrets that 'after' does not name. */
+static Error *forget_old(Journal *journal, const ObjectRef *ref, const Object *after, bool *ret_there)
 {
     sqlite3_stmt *get = journal->sql.get;
 
@@ -511,6 +540,8 @@ static Error *forget_old(Journal *journal, const ObjectRef *ref, bool *ret_there
     if (!err && *ret_there)
         err = sum_subtract(&journal->now.wanted.digest, sqlite3_column_blob(get, 0),
                            (size_t)sqlite3_column_bytes(get, 0));
+    if (!err && *ret_there && kind_has_secrets(ref->kind))
+        err = journal_secrets_drop(journal, sqlite3_column_blob(get, 0), (size_t)sqlite3_column_bytes(get, 0), after);
     sqlite3_reset(get);
     return err;
 }
@@ -532,7 +563,7 @@ static Error *object_in(Journal *journal, const ProtobufCBinaryData *bytes)
         return err;
     ObjectRef ref = object_ref(object);
     if (!journal->snapshot)
-        err = forget_old(journal, &ref, &there);
+        err = forget_old(journal, &ref, object, &there);
     if (!err)
         err = object_store(journal->snapshot ? journal->sql.add : journal->sql.put, &ref, bytes);
     if (!err)
@@ -546,7 +577,7 @@ static Error *object_out(Journal *journal, const ObjectRef *ref)
 {
     bool there = false;
 
-    Error *err = forget_old(journal, ref, &there);
+    Error *err = forget_old(journal, ref, NULL, &there);
     if (err || !there) /* what should have been there shows in the sum */
         return err;
     journal_bind(journal->sql.remove, ref);
@@ -594,6 +625,11 @@ static Error *drop_scope_of_kind(Journal *journal, const char *scope, Kind kind)
     return err;
 }
 
+static Error *secrets_go(void *context, const void *bytes, size_t size)
+{
+    return journal_secrets_drop(context, bytes, size, NULL);
+}
+
 /* Kinds that lie in an instance have its scope: all of a kind go at once. */
 static Error *drop_instance_of_kind(Journal *journal, const char *instance, Kind kind)
 {
@@ -601,6 +637,8 @@ static Error *drop_instance_of_kind(Journal *journal, const char *instance, Kind
 
     Error *err =
         journal_rows(journal, journal->sql.of_instance, kind, instance, sum_subtract, &journal->now.wanted.digest);
+    if (!err && kind_has_secrets(kind))
+        err = journal_rows(journal, journal->sql.of_instance, kind, instance, secrets_go, journal);
     if (err)
         return err;
     sqlite3_bind_int(remove, 1, (int)kind);
@@ -675,6 +713,8 @@ Error *journal_delta_begin(Journal *journal, const Mail__Delta *first, uint64_t 
         err = db_run(journal->sql.wipe_objects);
         if (!err)
             err = db_run(journal->sql.wipe_touched);
+        if (!err)
+            err = journal_secrets_wipe(journal);
     }
     return journal_failed(journal, err);
 }
@@ -695,6 +735,8 @@ Error *journal_delta_part(Journal *journal, const Mail__Delta *part)
     }
     for (size_t i = 0; !err && i < part->n_objects; i++)
         err = object_in(journal, &part->objects[i]);
+    for (size_t i = 0; !err && i < part->n_secrets; i++)
+        err = journal_secret_in(journal, part->secrets[i]);
     return journal_failed(journal, err);
 }
 

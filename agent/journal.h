@@ -8,18 +8,22 @@
  * ("touched"), what is known of the configuration in force, tasks with their results,
  * and happenings.  Everything in it can be had again from the controller: a damaged
  * file is set aside and begun anew.
+ *
+ * What objects name by number (model/secret_field.h) lies in it sealed under secrets.key beside it, for as long as an
+ * object names it.
  */
 #pragma once
 #include "base/loop.h"
 #include "control.pb-c.h"
 #include "model/object.h"
 #include "seal/digest.h"
+#include "seal/secret.h"
 #include "tables/mail_db.h"
 
 typedef struct Journal Journal;
 
 enum {
-    JOURNAL_SCHEMA = 1,       /* user_version */
+    JOURNAL_SCHEMA = 2,       /* user_version */
     JOURNAL_HAPPENINGS = 100, /* newest that are kept */
     JOURNAL_TASKS = 1000,     /* acknowledged ones that are kept, so that no id runs twice */
 };
@@ -75,6 +79,9 @@ CHECKED Error *journal_instance(Journal *journal, const char *node, char **ret_i
 /* Eyes for the tables; 'instance' is borrowed for the life of the view. */
 TablesView journal_view(Journal *journal, const char *instance);
 uint64_t journal_count(Journal *journal); /* objects */
+
+/* The secret of this number, the caller's; *ret_secret NULL: it is not here (the controller had erased it, too). */
+CHECKED Error *journal_secret(Journal *journal, uint64_t id, Secret **ret_secret);
 
 /* ---- configuration ---- */
 

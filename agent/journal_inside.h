@@ -1,5 +1,5 @@
 /* journal_inside.h - the Journal for its own files: journal.c (objects, deltas), journal_view.c (reading them),
- * journal_log.c (tasks, happenings) */
+ * journal_log.c (tasks, happenings), journal_secrets.c */
 #pragma once
 #include "db.h"
 #include "journal.h"
@@ -23,6 +23,7 @@ typedef struct JournalState {
 typedef struct Statements { /* all prepared at open: a missing table is found there */
     sqlite3_stmt *get, *put, *add, *remove, *touch, *of_kind, *of_instance, *wipe_objects, *wipe_touched;
     sqlite3_stmt *remove_instance, *touched, *save, *all;
+    sqlite3_stmt *secret, *secret_put, *secret_remove, *wipe_secrets;
     sqlite3_stmt *happened, *happenings, *trim_happenings;
     sqlite3_stmt *task, *tasks, *task_begin, *task_end, *task_seen, *trim_tasks;
 } Statements;
@@ -30,6 +31,7 @@ typedef struct Statements { /* all prepared at open: a missing table is found th
 struct Journal {
     char *path;
     sqlite3 *db;
+    SealKey *key;
     Statements sql;
     JournalState saved, now; /* as committed; with what is to be written next */
     bool dirty;              /* 'now' waits for journal_run */
@@ -59,6 +61,15 @@ CHECKED Error *journal_rows(Journal *journal, sqlite3_stmt *stmt, Kind kind, con
 
 /* For journal_rows: adds the digest of each to the Digest in 'context'. */
 CHECKED Error *journal_sum(void *context, const void *bytes, size_t size);
+
+/* Prepares, and opens the key file; makes one where there is none, or it is damaged, or others may read it. */
+CHECKED Error *journal_secrets_open(Journal *journal);
+/* All that objects name is there and opens, or everything is asked for again. */
+CHECKED Error *journal_secrets_check(Journal *journal);
+CHECKED Error *journal_secrets_wipe(Journal *journal);
+CHECKED Error *journal_secret_in(Journal *journal, const Mail__SecretValue *value);
+/* What 'before' (octets of an object that goes, or is replaced) names and 'after' does not; after NULL: it goes. */
+CHECKED Error *journal_secrets_drop(Journal *journal, const void *before, size_t size, const Object *after);
 
 CHECKED Error *journal_log_prepare(Journal *journal);
 void journal_log_done(Journal *journal);

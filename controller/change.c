@@ -1,6 +1,7 @@
 #include "change.h"
 
 #include "named.h"
+#include "work_secret.h"
 
 #include "base/alloc.h"
 #include "model/edit.h"
@@ -24,12 +25,22 @@ static bool says_nothing(const Object *object)
     return true;
 }
 
-static Error *fields_edit(Object *object, const Mail__ObjectEdit *edit)
+static uint64_t secret_of(const Object *object, const Mail__FieldEdit *edit)
+{
+    const FieldMeta *field = meta_field(kind_info(object->body_case)->meta, edit->field ? edit->field : "");
+
+    return field && field->secret ? secret_field_id(object, field) : 0;
+}
+
+static Error *fields_edit(Work *work, Object *object, const Mail__ObjectEdit *edit)
 {
     ObjectRef ref = object_ref(object);
 
     for (size_t i = 0; i < edit->n_fields; i++) {
+        uint64_t was = secret_of(object, edit->fields[i]);
         Error *err = object_edit(object, edit->fields[i]);
+        if (!err)
+            err = work_secret_given(work, object, edit->fields[i], was);
         if (err)
             return error_in(err, "%s", object_title(&ref).text);
     }
@@ -46,11 +57,11 @@ static Error *exists(const Object *object)
 }
 
 /* SPEC F-015: the same again changes nothing; other values are not slipped in by "may exist". */
-static Error *add_again(const Object *there, const Mail__ObjectEdit *edit)
+static Error *add_again(Work *work, const Object *there, const Mail__ObjectEdit *edit)
 {
     DEFER(object_free) Object *edited = object_clone(there);
     ObjectRef ref = object_ref(there);
-    Error *err = fields_edit(edited, edit);
+    Error *err = fields_edit(work, edited, edit);
 
     if (err || object_equal(there, edited))
         return err;
@@ -63,9 +74,9 @@ static Error *add(Work *work, const ObjectRef *ref, Object *there, const Mail__O
     DEFER(object_free) Object *object = NULL;
 
     if (there)
-        return work->rules.lenient ? add_again(there, edit) : exists(there);
+        return work->rules.lenient ? add_again(work, there, edit) : exists(there);
     object = object_new(ref->kind, ref->instance, ref->name);
-    Error *err = fields_edit(object, edit);
+    Error *err = fields_edit(work, object, edit);
     return err ? err : work_put(work, object, NULL, true);
 }
 
@@ -76,7 +87,7 @@ static Error *modify(Work *work, const ObjectRef *ref, Object *there, const Mail
     if (!there && !is_always_there(ref->kind))
         return work->rules.lenient ? NULL : named_missing(work->store, ref);
     object = there ? object_clone(there) : object_new(ref->kind, ref->instance, ref->name);
-    Error *err = fields_edit(object, edit);
+    Error *err = fields_edit(work, object, edit);
     if (err)
         return err;
     if (is_always_there(ref->kind) && says_nothing(object))

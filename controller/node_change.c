@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "model/secret_field.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +103,8 @@ static Error *look_at(void *context, const Object *before, const Object *after)
         node_add(look->nodes, ref.name);
     if (ref.kind == MAIL__OBJECT__BODY_NODE && !after)
         look->gone[look->n_gone++] = xstrdup(ref.name);
-    look->alike = look->alike && subscriptions_equal(before, after) &&
+    /* What it names by number is fetched node by node. */
+    look->alike = look->alike && !kind_has_secrets(ref.kind) && subscriptions_equal(before, after) &&
                   (look->n == 1 || strcmp(scope.text, look->scope.text) == 0);
     look->scope = scope;
     if (before)

@@ -22,8 +22,9 @@ typedef struct Sending {
     Mail__Ref **removed;
     char **dropped;
     ProtobufCBinaryData *objects;
-    size_t n_removed, n_dropped, n_objects;
-    size_t room_removed, room_dropped, room_objects;
+    Mail__SecretValue **secrets;
+    size_t n_removed, n_dropped, n_objects, n_secrets;
+    size_t room_removed, room_dropped, room_objects, room_secrets;
 } Sending;
 
 /* ---- parts ---- */
@@ -36,6 +37,11 @@ static void part_clear(Sending *sending)
         free(sending->dropped[--sending->n_dropped]);
     while (sending->n_objects)
         free(sending->objects[--sending->n_objects].data);
+    while (sending->n_secrets) {
+        Mail__SecretValue *secret = sending->secrets[--sending->n_secrets];
+        wipe(secret->value.data, secret->value.len);
+        mail__secret_value__free_unpacked(secret, NULL);
+    }
     sending->size = 0;
 }
 
@@ -45,6 +51,7 @@ static void sending_done(Sending *sending)
     free(sending->removed);
     free(sending->dropped);
     free(sending->objects);
+    free(sending->secrets);
 }
 
 static Error *part_say(const Nodes *nodes, const Node *node, const Mail__Delta *delta, uint32_t part, bool last)
@@ -69,6 +76,8 @@ static Error *part_end(Sending *sending, bool last)
     delta.drop_scopes = sending->dropped;
     delta.n_objects = sending->n_objects;
     delta.objects = sending->objects;
+    delta.n_secrets = sending->n_secrets;
+    delta.secrets = sending->secrets;
     Error *err = part_say(sending->nodes, sending->node, &delta, sending->part++, last);
     part_clear(sending);
     return err;
@@ -78,7 +87,7 @@ static Error *part_grew(Sending *sending, size_t more)
 {
     sending->size += more;
     if (sending->size < ENVELOPE_PART_BYTES &&
-        sending->n_removed + sending->n_dropped + sending->n_objects < ITEMS_PER_PART)
+        sending->n_removed + sending->n_dropped + sending->n_objects + sending->n_secrets < ITEMS_PER_PART)
         return NULL;
     return part_end(sending, false);
 }
@@ -126,6 +135,20 @@ static Error *on_object(void *context, const void *bytes, size_t size)
     sending->objects = grown(sending->objects, sending->n_objects, &sending->room_objects, sizeof *sending->objects);
     sending->objects[sending->n_objects++] = (ProtobufCBinaryData){size, xmemdup(bytes, size)};
     return part_grew(sending, size + 4);
+}
+
+static Error *on_secret(void *context, uint64_t id, const Secret *secret)
+{
+    Sending *sending = context;
+    Mail__SecretValue *value = xcalloc(1, sizeof *value);
+
+    mail__secret_value__init(value);
+    value->has_id = value->has_value = true;
+    value->id = id;
+    value->value = (ProtobufCBinaryData){secret_size(secret), xmemdup(secret_data(secret), secret_size(secret))};
+    sending->secrets = grown(sending->secrets, sending->n_secrets, &sending->room_secrets, sizeof(Mail__SecretValue *));
+    sending->secrets[sending->n_secrets++] = value;
+    return part_grew(sending, secret_size(secret) + 16);
 }
 
 /* ---- what to send ---- */
@@ -197,7 +220,7 @@ static Error *send_shared(Sending *sending)
 static Error *send_all(Nodes *nodes, Node *node, const Stand *from, bool forced, Stand *ret_to)
 {
     DEFER(sending_done) Sending sending = {.nodes = nodes, .node = node};
-    DeltaSink sink = {&sending, on_drop, on_removed, on_object};
+    DeltaSink sink = {&sending, on_drop, on_removed, on_object, on_secret};
 
     Error *err = destination(nodes, node, &sending.to);
     if (err)

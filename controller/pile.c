@@ -1,5 +1,7 @@
 #include "pile.h"
 
+#include "work_secret.h"
+
 #include "base/alloc.h"
 
 #include <assert.h>
@@ -143,7 +145,11 @@ static Error *row_put(const Pile *pile, Work *work, size_t i)
 
     if (!err)
         err = wake(work, object);
-    return err ? err : work_put(work, object, pile_place(pile, i), row->fresh);
+    if (!err)
+        err = work->rules.restoring ? work_secrets_restored(work, object) : work_secrets_kept(work, object);
+    if (err)
+        return pile_place(pile, i) ? error_in(err, "%s", pile_place(pile, i)) : err;
+    return work_put(work, object, pile_place(pile, i), row->fresh);
 }
 
 Error *pile_put(const Pile *pile, Work *work)

@@ -30,6 +30,8 @@ static const char *type_words(Mail__FieldType type)
         [MAIL__FIELD_TYPE__SCORE] = "score: 6, 6.5",
         [MAIL__FIELD_TYPE__PATH] = "absolute path of a file on the node",
         [MAIL__FIELD_TYPE__FOLDER] = "folder, '/' between its levels",
+        [MAIL__FIELD_TYPE__SECRET] = "secret, kept apart and shown as (hidden)",
+        [MAIL__FIELD_TYPE__HOST] = "host name with a dot, or numeric address",
     };
 
     return type < sizeof words / sizeof *words ? words[type] : "text";
@@ -45,7 +47,8 @@ static char *limit_text(const FieldMeta *field, uint64_t limit)
 
 static bool is_long_text(Mail__FieldType type)
 {
-    return type == MAIL__FIELD_TYPE__TEXT || type == MAIL__FIELD_TYPE__PATH || type == MAIL__FIELD_TYPE__FOLDER;
+    return type == MAIL__FIELD_TYPE__TEXT || type == MAIL__FIELD_TYPE__PATH || type == MAIL__FIELD_TYPE__FOLDER ||
+           type == MAIL__FIELD_TYPE__SECRET;
 }
 
 static char *limits_text(const FieldMeta *field)

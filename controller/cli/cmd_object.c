@@ -1,6 +1,7 @@
 /* Objects: add, set, remove, list, show.  What a kind's fields mean is the controller's to say: values travel as typed. */
 #include "objects.h"
 #include "outcome.h"
+#include "password.h"
 
 #include "base/alloc.h"
 #include "model/edit.h"
@@ -74,10 +75,16 @@ static Error *change_one(Cli *cli, const Line *line, int *ret_exit)
 {
     const Command *command = line->command;
     Mail__Ref ref = ref_of(cli, command->kind, line->key);
-    Mail__FieldEdit own = MAIL__FIELD_EDIT__INIT;
-    Mail__FieldEdit **fields = xcalloc(line->n_fields + 1, sizeof(Mail__FieldEdit *));
+    Mail__FieldEdit own = MAIL__FIELD_EDIT__INIT, secret = MAIL__FIELD_EDIT__INIT;
+    DEFER(password_done) Password password = {0};
     Mail__ObjectEdit edit = MAIL__OBJECT_EDIT__INIT;
     DEFER(xfree) char *stands_for = command->stands_for ? xstrdup(command->stands_for) : NULL;
+    DEFER(xfree) char *whose = subject_of(line);
+    Error *err = password_take(cli, line->secret_from, false, whose, &password);
+
+    if (err)
+        return err;
+    Mail__FieldEdit **fields = xcalloc(line->n_fields + 2, sizeof(Mail__FieldEdit *));
 
     for (size_t i = 0; i < line->n_fields; i++)
         fields[edit.n_fields++] = &line->fields[i];
@@ -87,11 +94,18 @@ static Error *change_one(Cli *cli, const Line *line, int *ret_exit)
         own.has_op = 1;
         fields[edit.n_fields++] = &own;
     }
+    if (password.octets) {
+        secret.field = line->secret_field;
+        secret.has_op = secret.has_secret = 1;
+        secret.op = MAIL__EDIT_OP__SET;
+        secret.secret = (ProtobufCBinaryData){.data = password.octets, .len = password.size};
+        fields[edit.n_fields++] = &secret;
+    }
     edit.has_verb = 1;
     edit.verb = command->edit;
     edit.ref = &ref;
     edit.fields = fields;
-    Error *err = change_send(cli, line, &(Mail__ObjectEdit *){&edit}, 1, ret_exit);
+    err = change_send(cli, line, &(Mail__ObjectEdit *){&edit}, 1, ret_exit);
     free(fields);
     return err;
 }
@@ -108,7 +122,7 @@ Error *run_remove(Cli *cli, const Line *line, int *ret_exit)
 
 Error *run_change(Cli *cli, const Line *line, int *ret_exit)
 {
-    if (!line->n_fields && !line->command->stands_for)
+    if (!line->n_fields && !line->secret_from && !line->command->stands_for)
         return error_hint(cli_usage(cli, "nothing to set"), "mailctl %s", line->command->example);
     return change_one(cli, line, ret_exit);
 }

@@ -20,6 +20,7 @@ void line_free(Line **line)
         free((*line)->fields[i].value);
     }
     free((*line)->fields);
+    free((*line)->secret_field);
     free((void *)(*line)->all);
     free(*line);
     *line = NULL;
@@ -252,6 +253,7 @@ static Error *secret_take(Line *line, const char *field, bool edits, const char 
 
     if (!edits && from && !line->secret_from) {
         line->secret_from = text;
+        line->secret_field = xstrdup(field);
         return NULL;
     }
     if (!edits && from)
@@ -274,7 +276,8 @@ static Error *field_take(Line *line, const char *word, bool *ret_usage)
         return error_new(ERROR_INVALID, "it takes no fields, and '%s=' is there", field);
     if (!*field || !command_has_field(line->command, field))
         return field_unknown(line->command, field);
-    if (command_field_secret(line->command, field))
+    bool clears = command_meta(line->command) && !append && !take && !equals[1]; /* of an object: not set any more */
+    if (command_field_secret(line->command, field) && !clears)
         return secret_take(line, field, append || take, equals + 1);
     if ((append || take) && !equals[1])
         return error_new(ERROR_INVALID, "%s%c=: a value is missing", field, equals[-1]);

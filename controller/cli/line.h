@@ -16,6 +16,7 @@ struct Line {
     Mail__FieldEdit *fields; /* owned, with their strings */
     size_t n_fields;
     const char *secret_from;    /* where the secret field's value is: "@FILE" or "-"; NULL: not said */
+    char *secret_field;         /* its name, owned; NULL: not said */
     const char *given[N_FLAGS]; /* the value, or "" for a flag without one; NULL: not there */
     const char **all;           /* owned: the words without flags */
 };

@@ -227,6 +227,8 @@ static Error *alter(Store *store, const ObjectRef *ref, const Version *stated, c
     if (!err)
         err = scope_use(store, scope.text, &sum);
     if (!err)
+        err = secrets_follow(store, ref->kind, stated->there ? &store->change.stated : NULL, after);
+    if (!err)
         err = past_row(store, ref, stated, wanted, sum->id, &from, &step);
     if (!err)
         err = object_row(store, ref, stated, wanted, from, sum->id);

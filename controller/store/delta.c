@@ -6,6 +6,7 @@
 #include "store/store_inside.h"
 
 #include "base/alloc.h"
+#include "model/secret_field.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -84,10 +85,26 @@ static Error *leg_removed(Store *store, const Leg *leg, Kind kind, const DeltaSi
     return err;
 }
 
+static Error *leg_secrets(Store *store, const void *bytes, size_t size, const DeltaSink *sink)
+{
+    SecretUse uses[OBJECT_SECRETS_MAX];
+    DEFER(object_free) Object *object = NULL;
+
+    Error *err = stored_unpack(store, bytes, size, &object);
+    size_t n = err ? 0 : object_secrets(object, uses);
+    for (size_t i = 0; !err && i < n; i++) {
+        DEFER(secret_free) Secret *secret = NULL;
+        err = store_secret(store, uses[i].id, &secret);
+        if (!err && secret)
+            err = sink->secret(sink->context, uses[i].id, secret);
+    }
+    return err;
+}
+
 static Error *leg_objects(Store *store, const Leg *leg, Kind kind, const DeltaSink *sink)
 {
     DEFER(query_done) Query query = {0};
-    bool row = false;
+    bool row = false, secrets = sink->secret && kind_has_secrets(kind);
 
     Error *err =
         query_start(&store->sql, SQL_DELTA_OBJECTS, &query, "iii", leg->scope, (int64_t)kind, (int64_t)leg->from);
@@ -95,6 +112,8 @@ static Error *leg_objects(Store *store, const Leg *leg, Kind kind, const DeltaSi
         size_t size = 0;
         const void *bytes = query_bytes(&query, 0, &size);
         err = sink->object(sink->context, bytes, size);
+        if (!err && secrets)
+            err = leg_secrets(store, bytes, size, sink);
     }
     return err;
 }

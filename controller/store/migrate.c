@@ -6,7 +6,10 @@
 #include <string.h>
 
 /* What leads from user_version i to i + 1.  An empty file gets schema.sql, which is the newest. */
-static const char *const steps[STORE_SCHEMA] = {NULL};
+static const char *const steps[STORE_SCHEMA] = {
+    NULL,
+    "CREATE TABLE secret(id INTEGER PRIMARY KEY AUTOINCREMENT, scope TEXT NOT NULL, sealed BLOB NOT NULL)",
+};
 
 static Error *number_of(Sql *sql, const char *text, int *ret_number)
 {
@@ -65,8 +68,8 @@ static Error *steps_run(Sql *sql, int version)
         err = sql_exec(sql, steps[i]);
     if (err)
         return err;
-    static_assert(STORE_SCHEMA == 1, "the number in the next line");
-    return sql_exec(sql, "PRAGMA user_version=1");
+    static_assert(STORE_SCHEMA == 2, "the number in the next line");
+    return sql_exec(sql, "PRAGMA user_version=2");
 }
 
 Error *store_migrate(Store *store, int version)

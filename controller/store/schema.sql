@@ -73,6 +73,14 @@ CREATE INDEX subscription_scope ON subscription(scope);
 CREATE INDEX subscription_from ON subscription(from_revision);
 CREATE INDEX subscription_to ON subscription(to_revision);
 
+-- What secret fields of today's objects name by number.  Sealed under the key file beside the store; a number is never
+-- given twice, and a row goes with the last object that names it.
+CREATE TABLE secret(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope TEXT NOT NULL,
+    sealed BLOB NOT NULL
+);
+
 -- Facts about nodes: no part of the desired state.
 CREATE TABLE node_key(
     node TEXT PRIMARY KEY,

@@ -105,8 +105,9 @@ Error *sql_open(Sql *sql, const char *path)
         return sql_error(sql);
     sqlite3_extended_result_codes(sql->db, 0);
     sqlite3_busy_timeout(sql->db, OTHERS_MS);
-    char *pragmas = xasprintf("PRAGMA cache_size=-%d; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=%d", CACHE_KB,
-                              WAL_KEPT_BYTES);
+    char *pragmas = xasprintf("PRAGMA cache_size=-%d; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; "
+                              "PRAGMA journal_size_limit=%d",
+                              CACHE_KB, WAL_KEPT_BYTES);
     err = sql_exec(sql, pragmas);
     free(pragmas);
     return err;

@@ -55,6 +55,13 @@ const char *const statements[N_SQL] = {
                               " WHERE node=?1 AND scope=?2 AND kind=?3 AND instance=?4 AND name=?5"
                               " AND from_revision=?6",
 
+    [SQL_SECRET] = "SELECT scope, sealed FROM secret WHERE id=?1",
+    [SQL_SECRET_NEWEST] = "SELECT id FROM secret ORDER BY id DESC LIMIT 1",
+    /* SQLite keeps the highest that was ever given; a number that is written beside it raises it. */
+    [SQL_SECRET_NEXT] = "SELECT seq FROM sqlite_sequence WHERE name='secret'",
+    [SQL_SECRET_ADD] = "INSERT INTO secret(id, scope, sealed) VALUES(?1, ?2, ?3)",
+    [SQL_SECRET_DROP] = "DELETE FROM secret WHERE id=?1",
+
     [SQL_HEAD] = "SELECT number, chain FROM revision ORDER BY number DESC LIMIT 1",
     [SQL_OLDEST] = "SELECT min(number) FROM revision",
     [SQL_N_OBJECTS] = "SELECT total(n_objects) FROM scope",

@@ -65,6 +65,8 @@ static Error *store_read_in(Store *store, const char *path)
         err = store_migrate(store, version);
     if (!err)
         err = sql_prepare_all(&store->sql);
+    if (!err)
+        err = secrets_open(store);
     return err ? err : head_read(store);
 }
 
@@ -87,6 +89,7 @@ void store_free(Store **store)
     if ((*store)->in_batch)
         store_rollback(*store);
     change_done(&(*store)->change);
+    seal_key_free(&(*store)->key);
     sql_close(&(*store)->sql);
     free(*store);
     *store = NULL;

@@ -23,13 +23,15 @@
 #include "model/object.h"
 #include "model/validate.h"
 #include "seal/digest.h"
+#include "seal/secret.h"
 
 typedef struct Store Store;
 
-enum { STORE_SCHEMA = 1 }; /* user_version; each older one has its migration */
+enum { STORE_SCHEMA = 2 }; /* user_version; each older one has its migration */
 
-/* Opens or makes the database at path (0600).  UNSUPPORTED: made by a newer program, with both numbers;
- * DAMAGED: does not read back (quick_check): the words name the file and say how to restore it. */
+/* Opens or makes the database at path (0600), and secrets.key (0600) beside it.  UNSUPPORTED: made by a newer program, with both numbers;
+ * DAMAGED: does not read back (quick_check): the words name the file and say how to restore it.  The same for a key file
+ * that is gone, or another, while secrets are kept; DENIED: others may read it. */
 CHECKED Error *store_open(const char *path, Store **ret_store);
 void store_free(Store **store);
 
@@ -42,6 +44,14 @@ void store_rollback(Store *store);
 CHECKED Error *change_begin(Store *store);
 CHECKED Error *store_put(Store *store, const Object *object);    /* equal bytes: nothing happens */
 CHECKED Error *store_remove(Store *store, const ObjectRef *ref); /* NOT_FOUND */
+
+/* ---- secrets: what the objects name by number (model/secret_field.h) ---- */
+
+/* Within an open change, for an object of this scope that is put in the same change.  What an object names no longer is
+ * erased with the same commit. */
+CHECKED Error *store_secret_add(Store *store, const char *scope, const Secret *secret, uint64_t *ret_id);
+/* *ret_secret (the caller's) NULL: there is none of this number, or it was erased. */
+CHECKED Error *store_secret(Store *store, uint64_t id, Secret **ret_secret);
 
 typedef struct Author {
     const char *who;     /* "root", "helpdesk (uid 1000)", "controller" */
@@ -136,6 +146,8 @@ typedef struct DeltaSink {
     Error *(*drop_scope)(void *context, const char *scope);
     Error *(*removed)(void *context, const ObjectRef *ref);
     Error *(*object)(void *context, const void *bytes, size_t size);
+    Error *(*secret)(void *context, uint64_t id,
+                     const Secret *secret); /* behind the object that names it; NULL: not wanted */
 } DeltaSink;
 CHECKED Error *store_delta(Store *store, const char *node, uint64_t from, const DeltaSink *sink);
 

@@ -1,7 +1,7 @@
 /* store_inside.h - the Store for its own files
  *
  * migrate.c makes and checks the file, store.c keeps batches, change.c writes versions, scopes.c knows scopes and who
- * needs them, state.c, history.c, diff.c and delta.c read, nodes.c, tasks.c and events.c keep facts.
+ * needs them, secrets.c what they must not show, state.c, history.c, diff.c and delta.c read, nodes.c, tasks.c and events.c keep facts.
  */
 #pragma once
 #include "store/sqlite.h"
@@ -48,6 +48,7 @@ typedef struct Change {
 
 struct Store {
     Sql sql;
+    SealKey *key;
     Head now, before_batch;
     bool in_batch;
     size_t batch_changed; /* objects */
@@ -88,6 +89,12 @@ void scopesums_done(ScopeSums *scopes);
 
 /* What 'before' stated and 'after' does not is closed, and the other way round; either may be NULL. */
 CHECKED Error *subscriptions_move(Store *store, const ObjectRef *ref, const Object *before, const Object *after);
+
+/* ---- secrets.c ---- */
+
+CHECKED Error *secrets_open(Store *store);
+/* 'before' and 'after' are octets of one object, either may be NULL: what only the first names is erased. */
+CHECKED Error *secrets_follow(Store *store, Kind kind, const Buf *before, const Object *after);
 
 /* ---- state.c ---- */
 

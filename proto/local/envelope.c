@@ -95,14 +95,37 @@ static void holder_free(Holder **holder)
     *holder = NULL;
 }
 
-/* Passwords of users are the only secrets that envelopes carry in the clear. */
+static void octets_wipe(const ProtobufCBinaryData *octets)
+{
+    if (octets->len)
+        explicit_bzero(octets->data, octets->len);
+}
+
+static void change_wipe(const Mail__Change *change)
+{
+    for (size_t i = 0; i < change->n_edits; i++)
+        for (size_t k = 0; k < change->edits[i]->n_fields; k++)
+            octets_wipe(&change->edits[i]->fields[k]->secret);
+}
+
+/* The secrets that envelopes carry in the clear: passwords of users, and what secret fields stand for. */
 static void secrets_wipe(const Envelope *envelope)
 {
-    const Mail__DirectoryWrite *write =
-        envelope->body_case == MAIL__ENVELOPE__BODY_DIRECTORY ? envelope->directory->write : NULL;
-
-    if (write && write->password.len)
-        explicit_bzero(write->password.data, write->password.len);
+    switch ((int)envelope->body_case) {
+    case MAIL__ENVELOPE__BODY_DIRECTORY:
+        if (envelope->directory->write)
+            octets_wipe(&envelope->directory->write->password);
+        break;
+    case MAIL__ENVELOPE__BODY_CHANGE:
+        change_wipe(envelope->change);
+        break;
+    case MAIL__ENVELOPE__BODY_DELTA:
+        for (size_t i = 0; i < envelope->delta->n_secrets; i++)
+            octets_wipe(&envelope->delta->secrets[i]->value);
+        break;
+    default:
+        break;
+    }
 }
 
 void envelope_free(Envelope **envelope)

@@ -1,6 +1,7 @@
 #include "model/edit.h"
 
 #include "base/alloc.h"
+#include "model/secret_field.h"
 #include "model/shown.h"
 #include "model/value.h"
 
@@ -18,6 +19,26 @@ static Error *no_such_field(const KindInfo *info, const char *name)
     return error_hint(err, "did you mean %s?", title);
 }
 
+/* Its value comes in a place of its own, so that nothing which shows edits shows it. */
+static Error *secret_edit(Object *object, const FieldMeta *field, const Mail__FieldEdit *edit)
+{
+    DEFER(xfree) char *title = field_title(field);
+
+    if (edit->op == MAIL__EDIT_OP__SET && edit->has_secret) {
+        Error *err = secret_value_check(field, edit->secret.data, edit->secret.len);
+        if (!err)
+            secret_field_set(object, field, SECRET_GIVEN);
+        return err;
+    }
+    bool clears =
+        edit->op == MAIL__EDIT_OP__CLEAR || (edit->op == MAIL__EDIT_OP__SET && !*(edit->value ? edit->value : ""));
+    if (!clears || edit->has_secret)
+        return error_hint(error_new(ERROR_INVALID, "%s: a secret does not come so", title), "%s=@FILE, or %s=-", title,
+                          title);
+    secret_field_set(object, field, 0);
+    return NULL;
+}
+
 Error *object_edit(Object *object, const Mail__FieldEdit *edit)
 {
     const KindInfo *info = kind_info(object->body_case);
@@ -29,6 +50,12 @@ Error *object_edit(Object *object, const Mail__FieldEdit *edit)
     if (field->computed) {
         DEFER(xfree) char *title = field_title(field);
         return error_new(ERROR_INVALID, "%s: is set by the controller alone", title);
+    }
+    if (field->secret)
+        return secret_edit(object, field, edit);
+    if (edit->has_secret) {
+        DEFER(xfree) char *title = field_title(field);
+        return error_new(ERROR_INVALID, "%s: is no secret", title);
     }
     switch (edit->op) {
     case MAIL__EDIT_OP__SET:

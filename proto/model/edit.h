@@ -10,7 +10,8 @@
 
 /* One edit: SET to a value ("to=alice,bob", "quota=500M"), CLEAR, APPEND to or TAKE from a list.
  * INVALID names the field, the value and what would be right; unknown fields get the nearest name.
- * TAKE of what is not there, APPEND of what is there: nothing changes.  Does not validate the object. */
+ * TAKE of what is not there, APPEND of what is there: nothing changes.  Does not validate the object.  A secret that is
+ * SET is SECRET_GIVEN afterwards: who keeps secrets gives it its number. */
 CHECKED Error *object_edit(Object *object, const Mail__FieldEdit *edit);
 
 /* One field as people write it: "user:alice,user:bob", "500M", "yes", "default", "unlimited"; for a field that is not set

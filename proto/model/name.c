@@ -467,6 +467,51 @@ static Error *folder_form(const char *text, char **ret_text)
     return NULL;
 }
 
+/* ---- relay rules ----------------------------------------------------------------- */
+
+static Error *host_form(const char *text, char **ret_text)
+{
+    if (strchr(text, ':') || strspn(text, DIGITS ".") == strlen(text))
+        return ip_form(text, ret_text);
+    return fqdn_form(text, ret_text);
+}
+
+/* An address, a domain, or .domain: what lies below it (SPEC F-132). */
+static Error *subject_form(const char *text, char **ret_text)
+{
+    DEFER(xfree) char *domain = NULL;
+
+    if (strchr(text, '@'))
+        return address_form(text, &elsewhere, ret_text);
+    Error *err = fqdn_form(text + (*text == '.'), &domain);
+    if (!err && domain)
+        *ret_text = xasprintf("%s%s", *text == '.' ? "." : "", domain);
+    return err;
+}
+
+static Error *relay_form(const char *text, char **ret_text)
+{
+    static const char *const types[] = {"recipient", "sender"};
+    DEFER(xfree) char *subject = NULL;
+
+    if (strcmp(text, "default") == 0) {
+        *ret_text = xstrdup(text);
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        size_t len = strlen(types[i]);
+        if (strncmp(text, types[i], len) != 0 || text[len] != '/')
+            continue;
+        Error *err = subject_form(text + len + 1, &subject);
+        if (!err && subject)
+            *ret_text = xasprintf("%s/%s", types[i], subject);
+        return err;
+    }
+    return error_hint(error_new(ERROR_INVALID, "no kind of rule"),
+                      "recipient/SUBJECT, sender/SUBJECT or default; a subject is an address, a domain, or .domain for "
+                      "what lies below it");
+}
+
 /* ---- all of them --------------------------------------------------------------------- */
 
 static Error *key_form(const char *text, char **ret_text)
@@ -502,6 +547,10 @@ Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text)
         return path_form(text, ret_text);
     case MAIL__FIELD_TYPE__FOLDER:
         return folder_form(text, ret_text);
+    case MAIL__FIELD_TYPE__HOST:
+        return host_form(text, ret_text);
+    case MAIL__FIELD_TYPE__RELAY_SUBJECT:
+        return relay_form(text, ret_text);
     default:
         return text_form(text, ret_text);
     }

@@ -18,7 +18,8 @@ enum {
     NAME_ACCOUNT_LEN = 255,
 };
 
-/* Brings 'text' into the one form of a type whose values are texts: all but YES_NO, SIZE, SPAN, WORD, NUMBER and SCORE. */
+/* Brings 'text' into the one form of a type whose values are texts: all but YES_NO, SIZE, SPAN, WORD, NUMBER,
+ * SCORE and SECRET. */
 CHECKED Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text);
 
 /* LOCAL@DOMAIN or LOCAL@*, the name of an address of ours: fewer local parts than type ADDRESS takes (SPEC.md F-085). */

@@ -17,7 +17,7 @@
 const Kind kinds[] = {
     MAIL__OBJECT__BODY_NODE,   MAIL__OBJECT__BODY_USER_DOMAIN, MAIL__OBJECT__BODY_INSTANCE, MAIL__OBJECT__BODY_ADMIN,
     MAIL__OBJECT__BODY_DOMAIN, MAIL__OBJECT__BODY_POLICY,      MAIL__OBJECT__BODY_SETTINGS, MAIL__OBJECT__BODY_FILTER,
-    MAIL__OBJECT__BODY_TLS,    MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,
+    MAIL__OBJECT__BODY_TLS,    MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,  MAIL__OBJECT__BODY_RELAY,
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;
 
@@ -33,6 +33,7 @@ static KindInfo infos[] = {
     {MAIL__OBJECT__BODY_SETTINGS, "settings", "settings", &mail__settings__descriptor, NULL},
     {MAIL__OBJECT__BODY_FILTER, "filter", "filter", &mail__filter__descriptor, NULL},
     {MAIL__OBJECT__BODY_TLS, "tls", "tls", &mail__tls__descriptor, NULL},
+    {MAIL__OBJECT__BODY_RELAY, "relay", "relay", &mail__relay__descriptor, NULL},
 };
 enum { N_INFOS = sizeof infos / sizeof *infos };
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "model/meta.h"
+#include "model/secret_field.h"
 #include "model/shown.h"
 #include "model/value.h"
 
@@ -235,10 +236,18 @@ void text_write_end(TextWriter *writer)
 
 /* ---- differences ------------------------------------------------------------------------- */
 
+/* What tells one value from another: two secrets look alike. */
+static char *value_sign(const Object *object, const FieldMeta *field, size_t index)
+{
+    if (field->secret)
+        return xasprintf("%" PRIu64, secret_field_id(object, field));
+    return value_text(object, field, index);
+}
+
 static bool has_value(const Object *object, const FieldMeta *field, const char *text)
 {
     for (size_t i = 0; i < value_count(object, field); i++) {
-        DEFER(xfree) char *other = value_text(object, field, i);
+        DEFER(xfree) char *other = value_sign(object, field, i);
         if (strcmp(other, text) == 0)
             return true;
     }
@@ -261,8 +270,8 @@ static size_t values_put(FILE *out, char sign, const FieldMeta *field, const Obj
     size_t n = 0;
 
     for (size_t i = 0; object && i < value_count(object, field); i++) {
-        DEFER(xfree) char *text = value_text(object, field, i);
-        if (other && has_value(other, field, text))
+        DEFER(xfree) char *text = value_text(object, field, i), *own = value_sign(object, field, i);
+        if (other && has_value(other, field, own))
             continue;
         line_put(out, sign, field, text);
         n++;

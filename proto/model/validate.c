@@ -143,6 +143,31 @@ static Error *tls_check(const Object *object)
                       "%s=/PATH/OF/THE/FILE", missing);
 }
 
+static bool is_number_address(const char *host)
+{
+    return strchr(host, ':') || strspn(host, "0123456789.") == strlen(host);
+}
+
+/* A user without a password is what a rollback may leave (the password of then was erased): such a rule puts mail off.
+ * The controller refuses it of anybody else. */
+static Error *relay_check(const Object *object)
+{
+    const Mail__Relay *relay = object->relay;
+
+    if (relay->has_password && !relay->user)
+        return error_hint(error_new(ERROR_INVALID, "user is missing: user and password are set together"), "user=NAME");
+    if (relay->user && strchr(relay->user, ':'))
+        return error_new(ERROR_INVALID, "user '%s': ':' ends a user's name in Postfix", relay->user);
+    if (relay->tls == MAIL__RELAY__LEVEL__VERIFY && is_number_address(relay->host))
+        return error_hint(
+            error_new(ERROR_INVALID, "host '%s': a certificate names no address: it cannot be verified", relay->host),
+            "write the server's name, or tls=encrypt");
+    if (relay->tls == MAIL__RELAY__LEVEL__OFF && relay->port == 465)
+        return error_hint(error_new(ERROR_INVALID, "tls 'off': on port 465 TLS begins at once"),
+                          "tls=encrypt or tls=verify, or another port");
+    return NULL;
+}
+
 static Error *kind_check(const Object *object)
 {
     switch (object->body_case) {
@@ -160,6 +185,8 @@ static Error *kind_check(const Object *object)
         return filter_check(object);
     case MAIL__OBJECT__BODY_TLS:
         return tls_check(object);
+    case MAIL__OBJECT__BODY_RELAY:
+        return relay_check(object);
     default:
         return NULL;
     }

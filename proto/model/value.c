@@ -4,6 +4,7 @@
 #include "model/amount.h"
 #include "model/name.h"
 #include "model/nearest.h"
+#include "model/secret_field.h"
 #include "model/shown.h"
 
 #include <assert.h>
@@ -162,7 +163,7 @@ static Error *in_value(Error *err, const FieldMeta *field, const char *text)
         return NULL;
     DEFER(xfree) char *title = field_title(field);
     DEFER(xfree) char *value = shown(text);
-    return error_in(err, "%s '%s'", title, value);
+    return field->secret ? error_in(err, "%s", title) : error_in(err, "%s '%s'", title, value);
 }
 
 static Error *in_field(Error *err, const FieldMeta *field)
@@ -291,6 +292,16 @@ static Error *amount_within(const FieldMeta *field, const char *text, uint64_t *
     return err;
 }
 
+/* The words do not say it again: it may be one. */
+static Error *secret_read(const char *text, uint64_t *ret_number)
+{
+    if (strcmp(text, SECRET_HIDDEN) != 0)
+        return error_hint(error_new(ERROR_INVALID, "a secret is not written here"),
+                          "set it by mailctl: from a file, stdin or a prompt; " SECRET_HIDDEN " keeps what is stored");
+    *ret_number = SECRET_KEPT;
+    return NULL;
+}
+
 static Error *number_read(const Slot *slot, const FieldMeta *field, const char *text, uint64_t *ret_number)
 {
     if (field->zero && strcmp(text, field->zero) == 0) {
@@ -298,6 +309,8 @@ static Error *number_read(const Slot *slot, const FieldMeta *field, const char *
         return NULL;
     }
     switch (field->type) {
+    case MAIL__FIELD_TYPE__SECRET:
+        return secret_read(text, ret_number);
     case MAIL__FIELD_TYPE__YES_NO:
         return yes_no_read(text, ret_number);
     case MAIL__FIELD_TYPE__WORD:
@@ -309,6 +322,8 @@ static Error *number_read(const Slot *slot, const FieldMeta *field, const char *
 
 static char *number_text(const Slot *slot, const FieldMeta *field, uint64_t number)
 {
+    if (field->type == MAIL__FIELD_TYPE__SECRET)
+        return xstrdup(SECRET_HIDDEN);
     if (field->type == MAIL__FIELD_TYPE__YES_NO)
         return xstrdup(number ? "yes" : "no");
     if (field->type == MAIL__FIELD_TYPE__WORD) {
@@ -520,6 +535,9 @@ static Error *number_normalise(const Slot *slot, const FieldMeta *field)
     if (field->type == MAIL__FIELD_TYPE__WORD) {
         if (!protobuf_c_enum_descriptor_get_value(slot->field->descriptor, (int)number))
             err = error_new(ERROR_UNSUPPORTED, "not known here");
+    } else if (field->type == MAIL__FIELD_TYPE__SECRET) {
+        if (number == 0)
+            err = error_new(ERROR_INVALID, "0 is the number of none");
     } else if (field->type != MAIL__FIELD_TYPE__YES_NO) {
         err = range_check(field, number);
     }

@@ -29,7 +29,8 @@ void value_clear(Object *object, const FieldMeta *field);
 /* Values that are stated: items of a list; otherwise 1 or, where the field is not set, 0. */
 size_t value_count(const Object *object, const FieldMeta *field);
 
-/* One stated value as people write it: "user:alice", "500M", "unlimited", "yes", "include-groups".  Owned by the caller. */
+/* One stated value as people write it: "user:alice", "500M", "unlimited", "yes", "include-groups"; of a secret "(hidden)",
+ * which read again is whatever is stored.  Owned by the caller. */
 char *value_text(const Object *object, const FieldMeta *field, size_t index);
 
 /* What holds where the field is not set: the word for that, its default in the same form, or "". */

@@ -462,16 +462,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const files[] = {"node.db", "node.db-wal", "node.db-shm", "people"};
     (void)state;
     closes();
     envelope_free(&inbox);
     buf_done(&said);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        DEFER(xfree) char *file = xasprintf("%s/%s", folder, files[i]);
-        unlink(file);
-    }
-    return rmdir(folder);
+    return folder_remove(folder);
 }
 
 /* A node that has taken its first snapshot. */

@@ -107,6 +107,11 @@ static Object *thing(Kind kind, const char *instance, const char *name, const ch
     case MAIL__OBJECT__BODY_NODE:
         object->node->description = xstrdup(extra);
         break;
+    case MAIL__OBJECT__BODY_RELAY:
+        object->relay->host = xstrdup("a.example.net");
+        object->relay->has_password = true;
+        object->relay->password = strtoul(extra, NULL, 10);
+        break;
     default:
         break;
     }
@@ -608,7 +613,7 @@ static void newer_schema_is_refused(void **state)
     (void)state;
     journal_free(&journal);
     raw("PRAGMA user_version=9");
-    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 1");
+    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 2");
     assert_null(journal);
     assert_false(set_aside());
 }
@@ -708,6 +713,138 @@ static void tasks_are_remembered(void **state)
     fails(journal_task_begin(journal, "A", &content), ERROR_SYSTEM, "UNIQUE");
 }
 
+/* ---- secrets ---- */
+
+static const char canary[] = "canary-9b2c";
+
+static void tell(Part *part, Mail__SecretValue *value, Mail__SecretValue **list, uint64_t id)
+{
+    mail__secret_value__init(value);
+    value->id = id;
+    value->value = (ProtobufCBinaryData){strlen(canary), (uint8_t *)(uintptr_t)canary};
+    *list = value;
+    part->delta.secrets = list;
+    part->delta.n_secrets = 1;
+}
+
+static void secret_comes(const char *name, uint64_t id, uint64_t instead)
+{
+    DEFER(part_done) Part part;
+    DEFER(xfree) char *number = xasprintf("%llu", (unsigned long long)id);
+    DEFER(xfree) char *old = xasprintf("%llu", (unsigned long long)instead);
+    Mail__SecretValue value, *list;
+    part_init(&part);
+    if (instead)
+        without(MAIL__OBJECT__BODY_RELAY, "main", name, old);
+    add(&part, MAIL__OBJECT__BODY_RELAY, "main", name, number);
+    tell(&part, &value, &list, id);
+    head(&part, false);
+    arrives(&part);
+}
+
+static void assert_secret(uint64_t id, bool there)
+{
+    DEFER(secret_free) Secret *secret = NULL;
+    ok(journal_secret(journal, id, &secret));
+    assert_int_equal(secret != NULL, there);
+    if (there)
+        assert_string_equal(secret_text(secret), canary);
+}
+
+static void secrets_stay_sealed_and_go_with_their_objects(void **state)
+{
+    (void)state;
+    first_snapshot();
+    secret_comes("default", 7, 0);
+    secret_comes("recipient/example.com", 8, 0);
+    assert_secret(7, true);
+    reopen();
+    assert_secret(7, true);
+    assert_secret(9, false);
+    DEFER(buf_done) Buf content = {0};
+    ok(file_read(path, 64 * 1024 * 1024, &content));
+    assert_null(memmem(content.data, content.size, canary, strlen(canary)));
+    secret_comes("default", 9, 7);
+    assert_secret(7, false);
+    assert_secret(9, true);
+
+    DEFER(part_done) Part part;
+    part_init(&part);
+    gone(&part, "relay", "main", "default");
+    without(MAIL__OBJECT__BODY_RELAY, "main", "default", "9");
+    head(&part, false);
+    arrives(&part);
+    assert_secret(9, false);
+    assert_secret(8, true);
+
+    DEFER(part_done) Part drop;
+    part_init(&drop);
+    drop.scopes[drop.delta.n_drop_scopes++] = (char *)"instance/main";
+    memset(&sum, 0, sizeof sum);
+    DEFER(object_free) Object *node = thing(MAIL__OBJECT__BODY_NODE, NULL, "mx1", "first");
+    DEFER(buf_done) Buf bytes = {0};
+    object_pack(node, &bytes);
+    sum = digest_of(bytes.data, bytes.size);
+    head(&drop, false);
+    arrives(&drop);
+    assert_secret(8, false);
+}
+
+static void lost_key_asks_for_everything(void **state)
+{
+    DEFER(xfree) char *key = xasprintf("%s/secrets.key", folder);
+    (void)state;
+    first_snapshot();
+    secret_comes("default", 7, 0);
+    journal_free(&journal);
+    assert_int_equal(unlink(key), 0);
+    ok(journal_open(path, &journal));
+    assert_secret(7, false);
+    assert_true(journal_drifted(journal));
+    assert_wanted(2); /* the objects are there */
+    ok(journal_run(journal));
+    reopen();
+    assert_true(journal_drifted(journal)); /* for as long as it is not there */
+
+    DEFER(part_done) Part part;
+    Mail__SecretValue value, *list;
+    part_init(&part);
+    memset(&sum, 0, sizeof sum);
+    add(&part, MAIL__OBJECT__BODY_RELAY, "main", "default", "7");
+    tell(&part, &value, &list, 7);
+    head(&part, true);
+    arrives(&part);
+    assert_secret(7, true);
+    reopen();
+    assert_false(journal_drifted(journal));
+}
+
+static void hostile_secrets(void **state)
+{
+    DEFER(part_done) Part part;
+    Mail__SecretValue value, *list;
+    (void)state;
+    first_snapshot();
+    part_init(&part);
+    tell(&part, &value, &list, 0);
+    head(&part, false);
+    ok(journal_delta_begin(journal, &part.delta, 0));
+    fails(journal_delta_part(journal, &part.delta), ERROR_INVALID, "secret 0");
+    journal_delta_abandon(journal);
+}
+
+static void older_schema_gets_the_table(void **state)
+{
+    (void)state;
+    first_snapshot();
+    journal_free(&journal);
+    raw("DROP TABLE secret; PRAGMA user_version=1");
+    ok(journal_open(path, &journal));
+    assert_wanted(1);
+    secret_comes("default", 7, 0);
+    assert_secret(7, true);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -723,7 +860,9 @@ int main(void)
         TEST(missing_table_is_damage),        TEST(changed_row_is_damage),
         TEST(newer_schema_is_refused),        TEST(configuration_is_remembered),
         TEST(happenings_rise_over_restarts),  TEST(happenings_wait_for_a_delta),
-        TEST(tasks_are_remembered),
+        TEST(tasks_are_remembered),           TEST(secrets_stay_sealed_and_go_with_their_objects),
+        TEST(lost_key_asks_for_everything),   TEST(hostile_secrets),
+        TEST(older_schema_gets_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
 
 #include "state.h"
 
+#include "model/value.h"
+
 static const Kind INSTANCE = MAIL__OBJECT__BODY_INSTANCE;
 static const Kind DOMAIN = MAIL__OBJECT__BODY_DOMAIN;
 static const Kind ADDRESS = MAIL__OBJECT__BODY_ADDRESS;
@@ -21,6 +23,8 @@ static Object *object_of(const char *text)
     for (size_t i = 0; i < line.edits[0].n_fields; i++) {
         if (strcmp(line.edits[0].fields[i]->field, "asleep") == 0)
             object->address->has_dormant = object->address->dormant = true;
+        else if (strcmp(line.edits[0].fields[i]->value, "(hidden)") == 0)
+            ok(value_set(object, meta_field(kind_info(object->body_case)->meta, "password"), "(hidden)"));
         else
             ok(object_edit(object, line.edits[0].fields[i]));
     }
@@ -233,6 +237,45 @@ static void many_objects_are_one_revision(void **state)
         free(lines[i]);
 }
 
+static uint64_t password_of(const char *name)
+{
+    DEFER(object_free) Object *object = NULL;
+
+    ok(store_get(store, &(ObjectRef){MAIL__OBJECT__BODY_RELAY, "main", name}, 0, &object));
+    assert_non_null(object);
+    return object->relay->password;
+}
+
+/* What export wrote, applied again, is nothing; a file cannot take what is another's. */
+static void secrets_of_a_file_are_those_that_are_stored(void **state)
+{
+    static const char *const same = "relay main default host=a.example.net user=u password=(hidden)";
+    (void)state;
+    site();
+    fails(file(false, FILE_OF(same)), ERROR_INVALID, "f:1: relay default of main: password: '(hidden)' keeps");
+    ok(say("add relay main default host=a.example.net user=u password=!canary"));
+    uint64_t id = password_of("default");
+    ok(file(false, FILE_OF(same)));
+    assert_int_equal(revision, 0);
+    ok(file(false, FILE_OF("relay main default host=b.example.net user=u password=(hidden)")));
+    assert_int_equal(password_of("default"), id);
+    ok(file(false, FILE_OF("relay main default host=b.example.net")));
+    assert_int_equal(password_of("default"), 0);
+
+    DEFER(object_free) Object *object = object_of("relay main default host=b.example.net user=u");
+    DEFER(buf_done) Buf bytes = {0};
+    DEFER(apply_free) Apply *apply = apply_new(false);
+    Mail__ApplyPart part = MAIL__APPLY_PART__INIT;
+    object->relay->has_password = true;
+    object->relay->password = id;
+    object_pack(object, &bytes);
+    part.objects = &(ProtobufCBinaryData){bytes.size, bytes.data};
+    part.n_objects = 1;
+    ok(apply_part(apply, &part));
+    rules.deferred = true;
+    fails(do_change(do_apply, apply), ERROR_INVALID, "password: a secret is not stated by its number");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -246,6 +289,7 @@ int main(void)
         TEST(errors_name_the_place_and_change_nothing),
         TEST(octets_are_checked),
         TEST(many_objects_are_one_revision),
+        TEST(secrets_of_a_file_are_those_that_are_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,16 +34,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const more[] = {"", "-wal", "-shm"};
-
     (void)state;
     events_free(&events);
     store_free(&store);
-    for (size_t i = 0; i < 3; i++) {
-        DEFER(xfree) char *file = xasprintf("%s%s", path, more[i]);
-        unlink(file);
-    }
-    return rmdir(folder);
+    return folder_remove(folder);
 }
 
 static Error *add_line(void *context, const Mail__EventInfo *event)

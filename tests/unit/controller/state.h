@@ -125,7 +125,12 @@ static inline void line_field(Line *line, char *word)
     }
     *value++ = '\0';
     field->field = word;
-    field->value = value;
+    if (*value == '!') { /* a secret, beside the values */
+        field->has_secret = true;
+        field->secret = (ProtobufCBinaryData){strlen(value + 1), (uint8_t *)value + 1};
+    } else {
+        field->value = value;
+    }
     line->field_list[line->n][edit->n_fields++] = field;
 }
 

@@ -214,7 +214,7 @@ static void node_checks(const char *node, uint64_t newest)
 
     for (uint64_t from = 0; from <= newest; from++) {
         Peer peer = {.has = view_of(&states[from], node), .from = from};
-        DeltaSink sink = {&peer, peer_drop, peer_removed, peer_object};
+        DeltaSink sink = {&peer, peer_drop, peer_removed, peer_object, NULL};
         ok(store_delta(store, node, from, &sink));
         if (memcmp(&peer.has, &wanted, sizeof wanted) != 0)
             fail_msg("%s: from %" PRIu64 " to %" PRIu64 " it does not get there", node, from, newest);
@@ -447,7 +447,7 @@ static void test_every_way_from_the_horizon_leads_there(void **state)
         State wanted = view_of(&states[newest], node_names[i]);
         for (uint64_t from = HORIZON; from <= newest; from++) {
             Peer peer = {.has = view_of(&states[from], node_names[i]), .from = from};
-            DeltaSink sink = {&peer, peer_drop, peer_removed, peer_object};
+            DeltaSink sink = {&peer, peer_drop, peer_removed, peer_object, NULL};
             ok(store_delta(store, node_names[i], from, &sink));
             assert_memory_equal(&peer.has, &wanted, sizeof wanted);
         }
@@ -460,7 +460,7 @@ static void test_every_way_from_the_horizon_leads_there(void **state)
                 assert_int_equal(found, expected);
         }
     }
-    DeltaSink none = {NULL, peer_drop, peer_removed, peer_object};
+    DeltaSink none = {NULL, peer_drop, peer_removed, peer_object, NULL};
     fails(store_delta(store, "n1", HORIZON - 1, &none), ERROR_NOT_FOUND,
           "revision 13 is no longer kept, the oldest is 14");
     for (uint64_t r = HORIZON; r <= newest; r++) {
@@ -472,7 +472,7 @@ static void test_every_way_from_the_horizon_leads_there(void **state)
 
 static void test_a_delta_from_the_future(void **state)
 {
-    DeltaSink sink = {NULL, peer_drop, peer_removed, peer_object};
+    DeltaSink sink = {NULL, peer_drop, peer_removed, peer_object, NULL};
     (void)state;
     fails(store_delta(store, "n1", 1, &sink), ERROR_NOT_FOUND, "there is no revision 1, the newest is 0");
 }

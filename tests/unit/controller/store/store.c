@@ -55,14 +55,14 @@ static void test_a_newer_schema_is_refused_and_left_alone(void **state)
     put_alone(machine("mx1", NULL));
     store_free(&store);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=3", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     err = store_open(path, &store);
     assert_non_null(err);
     assert_string_equal(err->hint, "install the newer mail-controller again");
-    fails(err, ERROR_UNSUPPORTED, "store.db has schema 2, this mail-controller knows 1");
+    fails(err, ERROR_UNSUPPORTED, "store.db has schema 3, this mail-controller knows 2");
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     ok(store_open(path, &store));
     lists(&(StoreFilter){0}, "node/mx1");

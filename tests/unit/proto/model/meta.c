@@ -54,6 +54,9 @@ static void types_fit(void **state)
                 right = type == PROTOBUF_C_TYPE_ENUM;
             if (field->type == MAIL__FIELD_TYPE__SIZE || field->type == MAIL__FIELD_TYPE__SPAN)
                 right = type == PROTOBUF_C_TYPE_UINT64 && field->max && field->unit;
+            if (field->type == MAIL__FIELD_TYPE__SECRET || field->secret)
+                right = type == PROTOBUF_C_TYPE_UINT64 && field->max && field->secret &&
+                        field->type == MAIL__FIELD_TYPE__SECRET && !field->list;
             if (field->type == MAIL__FIELD_TYPE__SCORE)
                 right = type == PROTOBUF_C_TYPE_UINT32 && field->max && field->unit;
             if (field->type == MAIL__FIELD_TYPE__NUMBER)

@@ -140,7 +140,16 @@ static const char every_kind[] = "version: 1\n"
                                  "    forward: [a@b.example.com, c@d.example.com]\n"
                                  "    keep_copy: false\n"
                                  "    quota: unlimited\n"
-                                 "    spam_retention: \"off\"\n";
+                                 "    spam_retention: \"off\"\n"
+                                 "  - kind: relay\n"
+                                 "    instance: main\n"
+                                 "    name: recipient/.example.com\n"
+                                 "    host: smtp.example.net\n"
+                                 "    port: 587\n"
+                                 "    user: us\n"
+                                 "    password: \"(hidden)\"\n"
+                                 "    tls: encrypt\n"
+                                 "    enabled: false\n";
 
 static const char every_kind_json[] =
     "{\"version\":1,\"items\":[\n"
@@ -166,7 +175,9 @@ static const char every_kind_json[] =
     "\"dormant\":true},\n"
     "{\"kind\":\"mailbox\",\"instance\":\"main\",\"name\":\"alice\",\"enabled\":false,"
     "\"forward\":[\"a@b.example.com\",\"c@d.example.com\"],\"keep_copy\":false,\"quota\":\"unlimited\","
-    "\"spam_retention\":\"off\"}\n"
+    "\"spam_retention\":\"off\"},\n"
+    "{\"kind\":\"relay\",\"instance\":\"main\",\"name\":\"recipient/.example.com\",\"host\":\"smtp.example.net\","
+    "\"port\":587,\"user\":\"us\",\"password\":\"(hidden)\",\"tls\":\"encrypt\",\"enabled\":false}\n"
     "]}\n";
 
 /* Every field of every kind is in the table above, so that a new one is not forgotten. */
@@ -200,8 +211,8 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *err = read_text(every_kind, &yaml);
     if (err)
         fail_msg("%s", err->what);
-    assert_int_equal(yaml.n, 11);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:31 f:37 f:45 f:52 f:56 f:63 ");
+    assert_int_equal(yaml.n, 12);
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:31 f:37 f:45 f:52 f:56 f:63 f:71 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
@@ -210,7 +221,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *wrong = read_text(every_kind_json, &json);
     if (wrong)
         fail_msg("%s", wrong->what);
-    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 ");
+    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 ");
     assert_int_equal(json.n, yaml.n);
     for (size_t i = 0; i < json.n; i++)
         assert_true(object_equal(json.objects[i], yaml.objects[i]));
