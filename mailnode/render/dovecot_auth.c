@@ -166,7 +166,8 @@ static void rules(DovecotConf *cf)
 {
     dovecotconf_set(cf, "auth_mechanisms", "plain login");
     dovecotconf_set(cf, "auth_username_format", "%Ln");
-    dovecotconf_set(cf, "auth_username_chars", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+'");
+    /* With the blank: such a name has no address (F-085), but mail comes to it through groups and addresses. */
+    dovecotconf_set(cf, "auth_username_chars", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+' ");
     dovecotconf_yes(cf, "auth_verbose", true);
     dovecotconf_set(cf, "auth_cache_size", "10 M");
     dovecotconf_set(cf, "auth_cache_ttl", "5 mins");

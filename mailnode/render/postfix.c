@@ -166,6 +166,7 @@ static void addresses_as_written(MainCf *cf)
     maincf_plain(cf, "recipient_delimiter", "+");
     maincf_plain(cf, "propagate_unmatched_extensions", ""); /* else forwards become ext+tag@ */
     maincf_plain(cf, "enable_original_recipient", "no");    /* else three addresses of one mailbox give three copies */
+    maincf_plain(cf, "duplicate_filter_limit", "0");        /* else who is met as the 1,001st may get two copies */
     maincf_plain(cf, "lmtp_destination_recipient_limit", "1");
     maincf_plain(cf, "parent_domain_matches_subdomains", ""); /* else every subdomain is relayed for */
     maincf_plain(cf, "allow_min_user", "yes");                /* nothing is executed with an address in it */

@@ -41,6 +41,7 @@ static const struct {
     /* who may send what to whom: the tables say */
     {"allow_min_user", NULL},
     {"allow_percent_hack", NULL},
+    {"duplicate_filter_limit", NULL},
     {"enable_original_recipient", NULL},
     {"internal_only", NULL},
     {"local_transport", NULL},

@@ -62,11 +62,14 @@ class MailNode(Node):
         if engine and not (self.mail_engine and self.mail_engine.running()):
             self.start_engine()
         if agent:
-            self.agent = Program(f"agent of {self.name}", [paths.AGENT, "--root", self.root], self.log,
-                                 {"MAILNODE_BOOT_ID": self.boot_id, "MAILNODE_CRASH": crash, **(env or {})})
+            self.start_agent(env={"MAILNODE_CRASH": crash, **(env or {})})
         if wait:
             self.wait_online()
         return self
+
+    def start_agent(self, more=(), env=None):
+        self.agent = Program(f"agent of {self.name}", [paths.AGENT, "--root", self.root, *more], self.log,
+                             {"MAILNODE_BOOT_ID": self.boot_id, **(env or {})})
 
     def start_engine(self, crash=None, wait=True, env=None):
         self.patterns_take()

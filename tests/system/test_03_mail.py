@@ -46,6 +46,8 @@ def test_directory_away(mail):
     socket = mail.path("run/mailnode/slapd")
     mode = os.stat(socket).st_mode & 0o7777
     assert mail.rcpt("nobody@example.org").startswith("550")
+    mail.cluster.ctl("domain add caught.test catch-all=user:bob -i main")
+    assert mail.rcpt("nobody@caught.test").startswith("250")
     os.chmod(socket, 0o700)   # the socket is there, and nobody but root reaches it
     subprocess.run(["pkill", "-9", "-P", str(mail.agent.pid), "mail-ldap"], check=True)   # what it holds is no way any more
     try:
@@ -53,6 +55,7 @@ def test_directory_away(mail):
         ledger = Ledger(mail)
         assert ledger.send(["alice@example.org"], {"alice": 1}).startswith("250")
         assert ledger.send(["nobody@example.org"]).startswith("451")
+        assert ledger.send(["nobody@caught.test"]).startswith("451"), "never the catch-all"
         ledger.settle()
         wait_until(lambda: mail.facts()["accounts"]["state"] != "good", "it is said")
     finally:
@@ -60,3 +63,5 @@ def test_directory_away(mail):
     back = time.monotonic()
     wait_until(lambda: mail.rcpt("nobody@example.org").startswith("550"), "as before", 15)
     assert time.monotonic() - back < 10
+    assert mail.rcpt("nobody@caught.test").startswith("250")
+    mail.cluster.ctl("domain remove caught.test --yes")
