@@ -1,6 +1,7 @@
 #include "apply.h"
 
 #include "refresh.h"
+#include "relays.h"
 
 #include "base/alloc.h"
 #include "base/crash.h"
@@ -33,6 +34,7 @@ typedef struct Told {
 struct Apply {
     ApplyParts with;
     Tables *tables;
+    Relays *relays;
     uint64_t applied; /* as read back */
     Digest applied_digest;
     Msec observe_at;
@@ -69,6 +71,7 @@ struct Apply {
 static Error *observe(Apply *apply, Msec now)
 {
     apply->observe_at = now + OBSERVE_MS; /* also when it fails: retry_at comes sooner */
+    relays_look(apply->relays);
     Error *err = tables_applied(apply->tables, &apply->applied, &apply->applied_digest);
 
     if (err)
@@ -99,6 +102,8 @@ Error *apply_new(const ApplyParts *parts, Apply **ret_apply)
     DEFER(apply_free) Apply *apply = xcalloc(1, sizeof *apply);
 
     apply->with = *parts;
+    apply->relays =
+        relays_new(apply->with.folder, apply->with.journal); /* before mail.db: Postfix starts when it reads that */
     apply->retry_ms = RETRY_FIRST_MS;
     apply->refresh.all = true; /* a crash between commit and refresh leaves no trace: ask once */
     Error *err = open_tables(apply);
@@ -113,6 +118,7 @@ void apply_free(Apply **apply)
 {
     if (!*apply)
         return;
+    relays_free(&(*apply)->relays);
     tables_free(&(*apply)->tables);
     envelope_free(&(*apply)->question);
     refresh_done(&(*apply)->refresh);
@@ -198,7 +204,8 @@ static TableStatus table_status(const Apply *apply)
 
     if (!wanted->revision)
         return TABLES_NONE;
-    if (apply->applied != wanted->revision || !digest_equal(&apply->applied_digest, &wanted->digest))
+    if (apply->applied != wanted->revision || !digest_equal(&apply->applied_digest, &wanted->digest) ||
+        relays_due(apply->relays))
         return TABLES_BEHIND;
     bool due = apply->tables && tables_due(apply->tables);
     return due || accounts_pending(apply->with.accounts) ? TABLES_ACCOUNTS : TABLES_CURRENT;
@@ -541,7 +548,10 @@ static void tell_refused(Apply *apply)
 
 static Error *touch_one(void *context, const ObjectRef *ref)
 {
-    return tables_touch(context, ref);
+    const Apply *apply = context;
+
+    relays_touch(apply->relays, ref);
+    return tables_touch(apply->tables, ref);
 }
 
 static Error *write_tables(Apply *apply, bool *ret_all)
@@ -552,9 +562,13 @@ static Error *write_tables(Apply *apply, bool *ret_all)
     /* Known again after a restart: a row that differs now is drift, which the audit finds and tells. */
     if (apply->applied == wanted->revision && digest_equal(&apply->applied_digest, &wanted->digest))
         journal_settled(apply->with.journal);
-    Error *err = journal_touched(apply->with.journal, apply->applied, ret_all, touch_one, apply->tables);
-    if (!err && *ret_all)
+    Error *err = journal_touched(apply->with.journal, apply->applied, ret_all, touch_one, apply);
+    if (!err && *ret_all) {
+        relays_touch_all(apply->relays);
         err = tables_touch_all(apply->tables);
+    }
+    if (!err)
+        err = relays_write(apply->relays, &view);
     if (!err)
         err = accounts_write(apply->with.accounts, apply->tables);
     if (!err)
@@ -672,6 +686,20 @@ static Error *audit_maps(Apply *apply, const Found *to)
     return NULL;
 }
 
+static Error *audit_relays(Apply *apply, const Found *to)
+{
+    TablesView view = journal_view(apply->with.journal, apply->instance);
+    size_t n = 0;
+
+    Error *err = relays_audit(apply->relays, &view, &n);
+    if (err || !n)
+        return err;
+    DEFER(xfree) char *text = xasprintf("%zu rows differed", n);
+    journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "drift mended", "secrets.db: %s", text);
+    tell_found(to, "secrets.db", text);
+    return NULL;
+}
+
 Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where, const char *text), void *context)
 {
     Found to = {found, context};
@@ -683,6 +711,8 @@ Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where,
         err = audit_tables(apply, &to);
     if (!err)
         err = audit_maps(apply, &to);
+    if (!err)
+        err = audit_relays(apply, &to);
     return err;
 }
 

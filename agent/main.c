@@ -153,10 +153,15 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
     Path identity = path_in(root, "etc/mailnode/node");
     Path agent = path_in(root, "var/lib/mailnode/agent");
     Path tables = path_in(root, "var/lib/mailnode/tables");
+    Path relay = path_in(root, "var/lib/mailnode/tables/relay");
     uid_t uid = 0;
-    gid_t gid = 0;
+    gid_t gid = 0, senders = 0;
 
-    Error *err = path_root_check(root);
+    Error *err = proc_group("postfix", &senders);
+    if (err)
+        senders = (gid_t)-1; /* not installed yet; mail-engine puts it right before it starts Postfix */
+    error_free(&err);
+    err = path_root_check(root);
     if (!err)
         err = proc_user(user, &uid, &gid);
     if (!err)
@@ -167,6 +172,8 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
         err = folder_make(agent.text, 0700, uid, gid);
     if (!err)
         err = folder_make(tables.text, 0750, uid, *ret_readers);
+    if (!err)
+        err = folder_make(relay.text, 02750, uid, senders); /* setgid: secrets.db gets the group */
     return err ? err : proc_become(user);
 }
 

@@ -1,6 +1,7 @@
 #include "change.h"
 
 #include "named.h"
+#include "work_relay.h"
 #include "work_secret.h"
 
 #include "base/alloc.h"
@@ -77,6 +78,8 @@ static Error *add(Work *work, const ObjectRef *ref, Object *there, const Mail__O
         return work->rules.lenient ? add_again(work, there, edit) : exists(there);
     object = object_new(ref->kind, ref->instance, ref->name);
     Error *err = fields_edit(work, object, edit);
+    if (!err)
+        err = relay_follow(work, object, edit);
     return err ? err : work_put(work, object, NULL, true);
 }
 
@@ -88,6 +91,8 @@ static Error *modify(Work *work, const ObjectRef *ref, Object *there, const Mail
         return work->rules.lenient ? NULL : named_missing(work->store, ref);
     object = there ? object_clone(there) : object_new(ref->kind, ref->instance, ref->name);
     Error *err = fields_edit(work, object, edit);
+    if (!err)
+        err = relay_follow(work, object, edit);
     if (err)
         return err;
     if (is_always_there(ref->kind) && says_nothing(object))

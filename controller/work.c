@@ -1,6 +1,7 @@
 #include "work.h"
 
 #include "admins.h"
+#include "work_relay.h"
 
 #include "base/alloc.h"
 #include "model/meta.h"
@@ -94,6 +95,7 @@ void work_done(Work *work)
     memo_free(&work->memo);
     names_done(&work->nodes);
     names_done(&work->new_domains);
+    names_done(&work->relays);
     names_done(&work->user_domains);
     names_done(&work->instances);
     *work = (Work){0};
@@ -350,44 +352,12 @@ static bool waits(const Work *work, Kind kind)
            !kind_info(kind)->meta->single;
 }
 
-/* SPEC F-133: to ourselves mail would go for ever. */
-static Error *loop_check(Work *work, const ObjectRef *ref, const char *host)
-{
-    DEFER(object_free) Object *own = NULL;
-    Error *err = store_get(work->store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", ref->instance}, 0, &own);
-
-    if (err || !own)
-        return err;
-    bool ours = strcmp(host, own->instance->hostname) == 0;
-    for (size_t i = 0; i < own->instance->n_listen; i++)
-        ours = ours || strcmp(host, own->instance->listen[i]) == 0;
-    if (!ours)
-        return NULL;
-    return error_new(ERROR_INVALID, "%s: host '%s': that is this instance itself: mail would go in a circle",
-                     object_title(ref).text, host);
-}
-
-/* Half a login: only what was erased may be missing, and then the rule puts mail off. */
-static Error *relay_put(Work *work, const Object *object)
-{
-    ObjectRef ref = object_ref(object);
-
-    if (object->body_case != MAIL__OBJECT__BODY_RELAY)
-        return NULL;
-    Error *err = loop_check(work, &ref, object->relay->host);
-    if (err || !object->relay->user || object->relay->has_password || !object->relay->enabled)
-        return err;
-    return error_hint(error_new(ERROR_INVALID, "%s: password is missing: user and password are set together",
-                                object_title(&ref).text),
-                      "password=@FILE, or password=- for stdin or to be asked");
-}
-
 static Error *put_check(Work *work, const Object *object)
 {
     Error *err = work->rules.restoring ? NULL : postmaster_put(object);
 
     if (!err && !work->rules.restoring)
-        err = relay_put(work, object);
+        err = relay_put_check(work, object);
     if (!err && object->body_case == MAIL__OBJECT__BODY_ADMIN)
         err = admin_key_check(work->store, object);
     return err ? err : object_check_put(object, &work->view);
@@ -415,6 +385,8 @@ Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
     }
     if (!err)
         err = put_plain(work, before, object);
+    if (!err)
+        err = relay_spread(work, object, put_plain);
     if (!err && waits(work, ref.kind))
         late_add(work, &ref, place, before, false);
     if (!err && ref.kind == MAIL__OBJECT__BODY_DOMAIN && !before)

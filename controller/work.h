@@ -52,6 +52,7 @@ typedef struct Work {
     /* on the way */
     size_t kept_room, kept_size;
     Names new_domains;             /* "main example.org" */
+    Names relays;                  /* rules that were stated */
     Names user_domains, instances; /* altered; of which something of class config inside was */
     Memo *memo;
     Late *late;

@@ -194,6 +194,20 @@ const Command commands[] = {
      .edit = MAIL__VERB__MODIFY, .stands_for = "enabled=no", .done = "disabled",
      .words = "close it for mail and login; nothing is deleted", .example = "mailbox disable alice", .run = run_change},
 
+    ADD("relay", "recipient|sender|default [SUBJECT]", "where mail that leaves goes instead of to its domain's servers",
+        "relay add sender example.org host=smtp.example.net port=587 user=us password=@relay.pw"), .flags = ADDING | SCOPED},
+    SET("relay", "recipient|sender|default [SUBJECT]", "relay set sender example.org password=-"), .flags = CHANGING | SCOPED},
+    {.noun = "relay", .verb = "enable", .key = "recipient|sender|default [SUBJECT]", .kind = "relay", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .stands_for = "enabled=yes", .done = "enabled", .words = "use it from the next message on",
+     .example = "relay enable default", .run = run_change},
+    {.noun = "relay", .verb = "disable", .key = "recipient|sender|default [SUBJECT]", .kind = "relay", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .stands_for = "enabled=no", .done = "disabled", .words = "as if it were not there",
+     .example = "relay disable default", .run = run_change},
+    LIST("relay", PAGING | SCOPED, "relay list"),
+    SHOW("relay", "recipient|sender|default [SUBJECT]", SCOPED, "relay show recipient .example.com"),
+    REMOVE("relay", "recipient|sender|default [SUBJECT]", "its mail goes by other rules, or to its domain's servers",
+           "relay remove recipient example.com"), .flags = REMOVING | SCOPED},
+
     SHOW("policy", NULL, SCOPED, "policy show"),
     SET("policy", NULL, "policy set default-quota=5G"), .flags = CHANGING | SCOPED},
 

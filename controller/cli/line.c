@@ -21,6 +21,7 @@ void line_free(Line **line)
     }
     free((*line)->fields);
     free((*line)->secret_field);
+    free((*line)->joined);
     free((void *)(*line)->all);
     free(*line);
     *line = NULL;
@@ -355,6 +356,12 @@ static Error *rest_of(Line *line, bool *ret_usage)
         return NULL;
     if (command->key && at < line->n_words)
         line->key = line->words[at++];
+    /* "relay add recipient example.com": type and subject are one name. */
+    if (line->key && command->noun && strcmp(command->noun, "relay") == 0 && at < line->n_words &&
+        !strchr(line->words[at], '=') && !strchr(line->key, '/')) {
+        line->joined = xasprintf("%s/%s", line->key, line->words[at++]);
+        line->key = line->joined;
+    }
     if (command->key && !command->key_optional && (!line->key || !*line->key))
         return error_hint(error_new(ERROR_INVALID, "%s is missing", command->key), "mailctl %s", command->example);
     while (at < line->n_words) {

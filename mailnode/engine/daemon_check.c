@@ -12,7 +12,7 @@
 /* postmap stops at the first map that has an answer: these have one for every key. */
 static bool answers_all(const TableMap *map)
 {
-    return strcmp(map->name, "gate") == 0 || strcmp(map->name, "login") == 0;
+    return strcmp(map->name, "gate") == 0 || strcmp(map->name, "login") == 0 || strcmp(map->name, "default_rule") == 0;
 }
 
 /* Run 0: all others at once; then each of these. */

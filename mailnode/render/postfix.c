@@ -133,6 +133,11 @@ static void transports(const NodeState *state, MainCf *cf)
     maincf_list(cf, "transport_maps");
     maincf_words(cf, "inline:{ { " EXPAND_DOMAIN " = retry:4.3.0 the address has just changed } }");
     maincf_enclosed(cf, "inline:{ { ", state->instance->hostname, " = error:5.1.1 no such address } }");
+    map(state, cf, "", "own");
+    map(state, cf, "", "transport");
+    maincf_list(cf, "sender_dependent_default_transport_maps");
+    map(state, cf, "", "sender_transport");
+    map(state, cf, "", "default_rule");
 }
 
 /* No domain is Postfix's own.  Addresses of ours come to NAME@u.internal, a mailbox, or to addresses elsewhere. */
@@ -241,6 +246,18 @@ static void tls(const NodeState *state, MainCf *cf)
     maincf_plain(cf, "smtp_tls_security_level", "may");
     maincf_plain(cf, "smtp_tls_mandatory_protocols", ">=TLSv1.2");
     maincf_plain(cf, "smtp_tls_loglevel", "1");
+    maincf_plain(cf, "smtp_tls_CApath", "/etc/ssl/certs"); /* for relay rules that verify */
+}
+
+/* Of the services rr-LEVEL alone. */
+static void relay_logins(const NodeState *state, MainCf *cf)
+{
+    maincf_section(cf, "Relay rules: the login belongs to the destination, and only rr-LEVEL of master.cf look one up");
+    maincf_plain(cf, "smtp_sasl_auth_enable", "no");
+    maincf_plain(cf, "smtp_sender_dependent_authentication", "no");
+    maincf_plain(cf, "smtp_sasl_security_options", "noanonymous");
+    maincf_list(cf, "relay_login_maps");
+    map(state, cf, "", "relay_login");
 }
 
 /* Nothing passes unfiltered: while the filter is away mail is put off. */
@@ -281,6 +298,7 @@ static void main_cf(const NodeState *state, const Overrides *overrides, FileSet 
     recipients(state, cf);
     submission(state, cf);
     tls(state, cf);
+    relay_logins(state, cf);
     filter(state, cf);
     strict(cf);
     postfix_override(overrides, cf, out);
@@ -358,6 +376,32 @@ static void internal_services(MasterCf *cf)
     mastercf_service(cf, "postlog", "unix-dgram", MASTERCF_PUBLIC, "-", "1", "postlogd");
 }
 
+/* What a relay rule chooses from: a change of a rule is a row, never a service. */
+static void relay_services(MasterCf *cf)
+{
+    static const struct {
+        const char *name, *level;
+        bool wrapped;
+    } levels[] = {
+        {"may", "may", false},           {"encrypt", "encrypt", false},
+        {"verify", "verify", false},     {"wrap-encrypt", "encrypt", true},
+        {"wrap-verify", "verify", true},
+    };
+
+    for (size_t i = 0; i < 2 * (sizeof levels / sizeof *levels); i++) {
+        bool login = i % 2;
+        DEFER(xfree) char *name = xasprintf("%s-%s", login ? "rr" : "rn", levels[i / 2].name);
+        mastercf_service(cf, name, "unix", MASTERCF_PRIVATE, "-", "-", "smtp");
+        mastercf_option(cf, "smtp_tls_security_level", levels[i / 2].level);
+        if (levels[i / 2].wrapped)
+            mastercf_option(cf, "smtp_tls_wrappermode", "yes");
+        if (!login)
+            continue;
+        mastercf_option(cf, "smtp_sasl_auth_enable", "yes");
+        mastercf_option(cf, "smtp_sasl_password_maps", "$relay_login_maps");
+    }
+}
+
 static void master_cf(const NodeState *state, FileSet *out)
 {
     DEFER(mastercf_free) MasterCf *cf = mastercf_new(out, "postfix/master.cf", GROUP);
@@ -368,6 +412,7 @@ static void master_cf(const NodeState *state, FileSet *out)
         listeners(cf, state->instance->listen[i]);
     reinject(state, cf);
     internal_services(cf);
+    relay_services(cf);
 }
 
 void render_postfix(const NodeState *state, const Overrides *overrides, FileSet *out)

@@ -57,7 +57,7 @@ Error *tables_open(const char *folder, gid_t gid, Tables **ret_tables, bool *ret
     bool rebuilt = false;
 
     tables->path = xasprintf("%s/mail.db", folder);
-    Error *err = file_open(tables->path, gid, &tables->db, &tables->ids, &rebuilt);
+    Error *err = file_open(&file_mail_db, tables->path, gid, &tables->db, &tables->ids, &rebuilt);
     if (err)
         return err;
     tables->sql.db = tables->writer.db = tables->db;

@@ -13,23 +13,28 @@ enum { MAP_SIZE_MAX = 64 * 1024, MAP_MODE = 0640 };
 
 /* A domain of the form "sqlite:NAME" is another of these maps. */
 const TableMap table_maps[] = {
-    {"gate", QUERY_GATE, NULL, "whether anybody is answered yet: at RCPT, first of all"},
-    {"ours", QUERY_OURS, NULL, "is it a domain of ours? asked with every address, for relaying"},
-    {"known", QUERY_KNOWN, NULL, "what RCPT says of an address that is defined"},
-    {"rest", QUERY_REST, NULL, "what RCPT says of all others in a domain of ours"},
-    {"alias", QUERY_ALIAS, "sqlite:alias_domains", "where an address leads"},
-    {"alias_domains", QUERY_ALIAS_DOMAINS, NULL, "the domains in which 'alias' is asked"},
-    {"expand", QUERY_EXPAND, EXPAND_DOMAIN, "what groups and forwards come to"},
-    {"catchall", QUERY_CATCHALL, NULL, "where what nobody has leads, by '@domain'"},
-    {"senders", QUERY_SENDERS, "sqlite:alias_domains", "logins that may use a sender address"},
-    {"login", QUERY_LOGIN, NULL, "what a login may do: a restriction, or why not"},
+    {"gate", QUERY_GATE, NULL, "whether anybody is answered yet: at RCPT, first of all", false},
+    {"ours", QUERY_OURS, NULL, "is it a domain of ours? asked with every address, for relaying", false},
+    {"known", QUERY_KNOWN, NULL, "what RCPT says of an address that is defined", false},
+    {"rest", QUERY_REST, NULL, "what RCPT says of all others in a domain of ours", false},
+    {"alias", QUERY_ALIAS, "sqlite:alias_domains", "where an address leads", false},
+    {"alias_domains", QUERY_ALIAS_DOMAINS, NULL, "the domains in which 'alias' is asked", false},
+    {"expand", QUERY_EXPAND, EXPAND_DOMAIN, "what groups and forwards come to", false},
+    {"catchall", QUERY_CATCHALL, NULL, "where what nobody has leads, by '@domain'", false},
+    {"senders", QUERY_SENDERS, "sqlite:alias_domains", "logins that may use a sender address", false},
+    {"login", QUERY_LOGIN, NULL, "what a login may do: a restriction, or why not", false},
+    {"own", QUERY_OWN, NULL, "mail for our domains goes nowhere else, whatever a rule says", false},
+    {"transport", QUERY_TRANSPORT, NULL, "relay rules for recipients", true},
+    {"sender_transport", QUERY_SENDER_TRANSPORT, NULL, "relay rules for senders", true},
+    {"default_rule", QUERY_DEFAULT_RULE, NULL, "the relay rule for all the rest", true},
+    {"relay_login", QUERY_RELAY_LOGIN, NULL, "the login of a destination", true},
 };
 const size_t n_table_maps = sizeof table_maps / sizeof *table_maps;
 
 static void map_text(const TableMap *map, const char *folder, Buf *out)
 {
     buf_printf(out, "# %s: %s\n# Written by mail-agent; what is changed here is lost.\n", map->name, map->why);
-    buf_printf(out, "dbpath = %s/mail.db\n", folder);
+    buf_printf(out, "dbpath = %s/%s\n", folder, map->relay ? "relay/secrets.db" : "mail.db");
     buf_printf(out, "query = %s\n", map->query);
     if (map->domain && strncmp(map->domain, "sqlite:", 7) == 0)
         buf_printf(out, "domain = sqlite:%s/maps/%s.cf\n", folder, map->domain + 7);

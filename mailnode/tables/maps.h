@@ -1,4 +1,4 @@
-/* maps.h - the map files over mail.db that Postfix reads: sqlite_table(5)
+/* maps.h - the map files over mail.db and secrets.db that Postfix reads: sqlite_table(5)
  *
  * One table of name and query, shared with the renderer of main.cf, so that what is
  * tested with 'postmap -q' is what runs.  The files stand in FOLDER/maps/NAME.cf.
@@ -15,6 +15,7 @@ typedef struct TableMap {
     const char *query;  /* of sqlite_table(5), with %s %u %d */
     const char *domain; /* NULL, or the value of 'domain =' */
     const char *why;    /* one line for the file's head */
+    bool relay;         /* over secrets.db, not mail.db */
 } TableMap;
 
 extern const TableMap table_maps[];

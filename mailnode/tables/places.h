@@ -8,6 +8,7 @@
 #define PLACE_ENGINE "%s/var/lib/mailnode/engine" /* root 0711; what is in it has modes of its own */
 #define PLACE_CURRENT PLACE_ENGINE "/current"     /* link to gen/000123 */
 #define PLACE_TABLES "%s/var/lib/mailnode/tables" /* mail.db, maps/ */
+#define PLACE_RELAY PLACE_TABLES "/relay"         /* mailagent, group postfix, 2750: secrets.db */
 #define PLACE_LOG "%s/var/log/mailnode"           /* root 0755; NAME.log of each daemon */
 #define PLACE_OVERRIDE "%s/etc/mailnode/override"
 

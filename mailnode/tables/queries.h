@@ -45,6 +45,26 @@
     " UNION ALL SELECT login FROM policy WHERE login IS NOT NULL AND EXISTS (SELECT 1 FROM userdb WHERE name='%s')"    \
     " AND NOT EXISTS (SELECT 1 FROM login WHERE name='%s')"
 
+/* ---- secrets.db: where mail that leaves goes (relays.h) ---- */
+
+/* Before all rules: an address of ours that leads nowhere any more shall not leave by one. */
+#define QUERY_OWN "SELECT 'error:5.1.1 no such address' FROM domain WHERE name='%d' AND class<>'!'"
+/* Postfix asks for the address, the domain, and .domain of each domain above it, longest first. */
+#define QUERY_TRANSPORT "SELECT nexthop FROM relay WHERE kind='r' AND subject='%s'"
+/* For senders it does not ask for .domain: the first probe, the whole address, is answered for all of them, in the order
+ * of F-131a: as it is, without its tag, its domain, what lies above that. */
+#define QUERY_SENDER_TRANSPORT                                                                                         \
+    "WITH RECURSIVE p(k, n) AS (VALUES('%s', 0), (substr('%u', 1, instr('%u', '+') - 1) || '@%d', 1), ('@%d', 2),"     \
+    " ('@.%d', 3) UNION ALL SELECT '@' || substr(k, 2 + instr(substr(k, 3), '.')), n + 1 FROM p"                       \
+    " WHERE n > 2 AND instr(substr(k, 3), '.') > 0)"                                                                   \
+    " SELECT r.nexthop FROM p CROSS JOIN relay r ON r.kind='s' AND r.subject=p.k WHERE n<>3 ORDER BY n LIMIT 1"
+#define QUERY_DEFAULT_RULE "SELECT nexthop FROM relay WHERE kind='d' AND subject='' AND '%s'<>''"
+/* A destination in brackets that has no login any more: the message is on its way since before its rule changed, and shall
+ * come back with the new one, not be tried without.  The statement itself fails then, which Postfix takes for "later". */
+#define QUERY_RELAY_LOGIN                                                                                              \
+    "SELECT login FROM login WHERE dest='%s'"                                                                          \
+    " UNION ALL SELECT json('gone') WHERE substr('%s', 1, 1)='[' AND NOT EXISTS (SELECT 1 FROM login WHERE dest='%s')"
+
 /* Nobody may be told "no such user" because a table was lost, or while a name that left the directory is put off: the
  * statement itself fails then, "malformed JSON" in Dovecot's log, and Dovecot puts off login and delivery.  'columns':
  * NULLs behind the first, as many as the query has. */

@@ -23,11 +23,12 @@ typedef struct Needs {
 } Needs;
 
 #define MAIL_DB PLACE_TABLES "/mail.db"
+#define SECRETS_DB PLACE_RELAY "/secrets.db"
 
 static const Needs all_needs[] = {
     {"postfix",
      "postfix",
-     {MAIL_DB},
+     {MAIL_DB, SECRETS_DB},
      {PLACE_POSTFIX_DATA, PLACE_QUEUE "/incoming", PLACE_QUEUE "/active"},
      DAEMON_POSTFIX},
     {"dovecot", "dovecot", {MAIL_DB}, {NULL}, DAEMON_DOVECOT},
@@ -103,6 +104,8 @@ void look_rights(const DoctorView *view, Findings *out)
 static const char *const secret_files[] = {
     MAIL_DB,
     MAIL_DB "-wal",
+    SECRETS_DB,
+    SECRETS_DB "-wal",
     PLACE_CURRENT "/objects",
     "%s/var/lib/mailnode/agent/node.db",
     "%s/etc/mailnode/node/identity",

@@ -114,6 +114,7 @@ def refuse(c):
 STEPS = [  # name, what is spoilt before the program starts, what is done
     ("start", None, settle),
     ("add an address", None, ctl("address add info@example.org to=alice,group:sales")),
+    ("add a relay rule", None, ctl("relay add default host=smart.example.net")),
     ("change configuration", None, ctl("instance set main hostname=mail.example.org")),
     ("apply a file", None, apply_many),
     ("a refused generation", refuse, ctl("instance set main hostname=bad.example.org")),

@@ -89,6 +89,8 @@ static void queries_run(void **state)
     (void)state;
     ok(tables_open(folder.text, (gid_t)-1, &tables, &rebuilt));
     for (size_t i = 0; i < n_table_maps; i++) {
+        if (table_maps[i].relay) /* secrets_db.c asks these */
+            continue;
         DEFER(xfree) char *answer = ask(tables->db, table_maps[i].query, "info@example.org");
         bool says = strcmp(table_maps[i].name, "gate") == 0 || strcmp(table_maps[i].name, "login") == 0;
         if (says != (answer != NULL))

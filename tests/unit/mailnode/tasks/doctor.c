@@ -59,6 +59,7 @@ static int setup(void **state)
     put("var/lib/mailnode/engine/current/redis/redis.conf", "x", 0640, "redis");
     put("var/lib/mailnode/engine/current/dovecot/dovecot.conf", "x", 0600, NULL);
     put("var/lib/mailnode/tables/mail.db", "x", 0640, "mailtables");
+    put("var/lib/mailnode/tables/relay/secrets.db", "x", 0640, "postfix");
     instance.listen = listen_on;
     instance.n_listen = 1;
     filter.antivirus = true;
