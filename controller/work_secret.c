@@ -57,7 +57,7 @@ static Error *kept_number(const Object *before, const SecretUse *use, uint64_t *
     if (*ret_id)
         return NULL;
     return error_hint(error_new(ERROR_INVALID, "%s: '" SECRET_HIDDEN "' keeps what is stored, and nothing is", title),
-                      "leave it out, and set it by mailctl afterwards");
+                      "leave user and password out, and set them by mailctl afterwards");
 }
 
 Error *work_secrets_kept(Work *work, Object *object)

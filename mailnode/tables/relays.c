@@ -22,12 +22,12 @@ static const char *level(const Mail__Relay *relay)
 static void key_of(const char *name, RelayRow *out)
 {
     const char *slash = strchr(name, '/');
+    bool sender = slash && *name == 's';
 
-    memcpy(out->kind, slash ? (*name == 'r' ? "r" : "s") : "d", sizeof out->kind);
-    if (*out->kind == 's' && !strchr(slash + 1, '@'))
-        out->subject = xasprintf("@%s", slash + 1);
-    else
-        out->subject = xstrdup(slash ? slash + 1 : "");
+    memcpy(out->kind, !slash ? "d" : sender ? "s" : "r", sizeof out->kind);
+    const char *subject = slash ? slash + 1 : "";
+    bool domain = sender && !strchr(subject, '@');
+    out->subject = xasprintf("%s%s", domain ? "@" : "", subject);
 }
 
 /* The destination of this login: the first variant that is free, or has it already. */

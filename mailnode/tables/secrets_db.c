@@ -119,7 +119,7 @@ static Error *add(sqlite3 *db, const char *text, const char *a, const char *b, c
 
     if (sqlite3_prepare_v2(db, text, -1, &stmt, NULL) != SQLITE_OK)
         return sql_error(db, form.name);
-    for (int i = 0; i < sqlite3_bind_parameter_count(stmt); i++)
+    for (int i = 0; i < 3 && cells[i]; i++)
         sqlite3_bind_text(stmt, i + 1, cells[i], -1, SQLITE_STATIC);
     Error *err = sqlite3_step(stmt) == SQLITE_DONE ? NULL : sql_error(db, form.name);
     sqlite3_finalize(stmt);
@@ -140,12 +140,13 @@ static Error *wanted(sqlite3 *db, const RelayRows *rows)
 
 static Error *differences(sqlite3 *db, size_t *ret_n)
 {
+    static const char insert_relay[] = "INSERT INTO relay SELECT kind, subject, nexthop FROM wanted_relay"
+                                       " EXCEPT SELECT kind, subject, nexthop FROM relay";
     static const char *const steps[] = {
         "DELETE FROM relay WHERE (kind, subject, nexthop) NOT IN (SELECT kind, subject, nexthop FROM wanted_relay)",
         "DELETE FROM login WHERE (dest, login) NOT IN (SELECT dest, login FROM wanted_login)",
         "INSERT INTO login SELECT dest, login FROM wanted_login EXCEPT SELECT dest, login FROM login",
-        "INSERT INTO relay SELECT kind, subject, nexthop FROM wanted_relay"
-        " EXCEPT SELECT kind, subject, nexthop FROM relay",
+        insert_relay,
         "UPDATE state SET written=1 WHERE NOT written",
     };
     Error *err = NULL;
