@@ -604,6 +604,46 @@ static void tell_if_lost(Apply *apply)
                      journal_stood(apply->with.journal));
 }
 
+/* ---- whose mailboxes they are ---- */
+
+typedef struct Owning {
+    Apply *apply;
+    bool began;
+    Error *err;
+} Owning;
+
+static void owner_take(void *context, const MailboxOwner *owner)
+{
+    Owning *owning = context;
+    Journal *journal = owning->apply->with.journal;
+
+    if (owner->stranger) {
+        journal_happened(
+            journal, MAIL__FACT_STATE__DEGRADED, "mailbox of another",
+            "user %s is another person than whose mailbox it is: mail for it gets 450 and logins are refused, "
+            "until mailctl mailbox claim %s",
+            owner->name, owner->name);
+        return;
+    }
+    if (!owning->err && !owning->began) {
+        owning->err = journal_own_begin(journal);
+        owning->began = !owning->err;
+    }
+    if (!owning->err)
+        owning->err = journal_own(journal, owner->name, owner->uuid);
+}
+
+/* After the commit, since before it they are not there: one that is forgotten by a crash is found by the next audit. */
+static void owners_note(Apply *apply)
+{
+    Owning owning = {.apply = apply};
+
+    tables_owners(apply->tables, owner_take, &owning);
+    if (owning.began)
+        owning.err = journal_own_end(apply->with.journal, owning.err);
+    log_stop(LOG_LEVEL_ERROR, "owners of mailboxes not written, the next audit will", &owning.err);
+}
+
 static Error *commit(Apply *apply, Msec now)
 {
     Wanted wanted = *journal_wanted(apply->with.journal);
@@ -624,7 +664,8 @@ static Error *commit(Apply *apply, Msec now)
         return err;
     }
     CRASH_POINT("agent.tables.committed");
-    accounts_written(apply->with.accounts);
+    accounts_written(apply->with.accounts, apply->tables);
+    owners_note(apply);
     users = tables_changed_users(apply->tables, &n_users);
     refresh_add(&apply->refresh, users, n_users);
     err = observe(apply, now);
@@ -662,6 +703,7 @@ static Error *audit_tables(Apply *apply, const Found *to)
     Error *err = tables_audit(apply->tables, &view, &n, &example);
     if (err)
         return error_in(err, "mail.db");
+    owners_note(apply);
     if (!n)
         return NULL;
     DEFER(xfree) char *text = xasprintf("%zu rows differed, the first: %s", n, example ? example : "-");
@@ -786,7 +828,8 @@ static void facts(Apply *apply, ConfigStatus config, Msec now)
     const Mail__EngineIs *is = engine_is(apply->with.engine);
     const ConfigKnown *known = journal_config(apply->with.journal);
     const char *accounts = NULL;
-    Mail__FactState state = accounts_state(apply->with.accounts, &accounts);
+    Msec accounts_at = now;
+    Mail__FactState state = accounts_state(apply->with.accounts, &accounts, now, &accounts_at);
     Report *report = apply->with.report;
 
     if (apply->failed)
@@ -803,7 +846,7 @@ static void facts(Apply *apply, ConfigStatus config, Msec now)
         report_fact(report, "mail-engine", MAIL__FACT_STATE__BAD, now, "%s",
                     engine.trouble ? engine.trouble : "it has not answered yet");
     report_engine_facts(report, is ? is->facts : NULL, is ? is->n_facts : 0, engine.seen_at);
-    report_fact(report, "accounts", state, now, "%s", accounts);
+    report_fact(report, "accounts", state, accounts_at, "%s", accounts);
     if (known->refused_revision)
         report_fact(report, "configuration", MAIL__FACT_STATE__DEGRADED, now, "revision %" PRIu64 " is %s: %s",
                     known->refused_revision, known->held ? "held" : "refused", known->why);

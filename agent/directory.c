@@ -13,16 +13,15 @@ enum {
     RETRY_LAST_MS = 5000,
     RELAY_AGAIN_MS = 20,   /* the link's queue is full */
     RELAY_WAIT_MS = 30000, /* ... for so long: whoever asked is gone */
-    PARTS_MAX = 16,        /* of a reading that the mirror has not taken yet */
+    PARTS_MAX = 16,        /* that the mirror has not taken yet */
 };
 
 /* One request on its way through a child. */
 typedef struct Job {
     struct Job *next;
-    bool mirrors;         /* the mirror's; otherwise the controller's: */
     uint64_t id, session; /* whom to answer */
     Envelope *request;    /* NULL after it was sent: it may hold a password */
-    bool write;
+    bool write, removes;  /* a user */
     uint64_t sent_id;
     Msec until;
 } Job;
@@ -30,9 +29,20 @@ typedef struct Job {
 /* A change that was made, and is not in the tables yet. */
 typedef struct Held {
     struct Held *next;
-    uint64_t id, session, writes;
+    uint64_t id, session;
+    uint64_t heard; /* parts that must be in the tables */
     Msec until;
 } Held;
+
+/* A request to take what is held, or to give a mailbox to who has its name. */
+typedef struct Acceptance {
+    struct Acceptance *next;
+    char *user_domain;
+    char *claimed; /* the mailbox; NULL: what is held */
+    uint64_t id, session;
+    bool seen; /* by the mirror */
+    Msec until;
+} Acceptance;
 
 typedef struct Domain {
     struct Domain *next;
@@ -46,7 +56,9 @@ typedef struct Domain {
     size_t n_jobs;
     Envelope *stuck; /* a part that the link cannot take now */
     Msec stuck_at;
-    uint64_t writes;
+    bool watched, watch_whole;
+    uint64_t watch_id; /* 0: not asked yet */
+    Msec watch_until;  /* when its next word is late */
 } Domain;
 
 struct Directory {
@@ -57,15 +69,14 @@ struct Directory {
     uint64_t revision;
     Digest chain;
 
-    char *mirrors; /* the user domain that the mirror reads; NULL: none */
     Held *held;
-    uint64_t writes, mirrored; /* of all domains: the number grows over them */
-
+    Acceptance *acceptances;
+    uint64_t removals;
     Envelope *parts[PARTS_MAX]; /* for the mirror */
     size_t n_parts;
-    bool looking, looked; /* a reading is asked for; it has ended */
-    DirectoryLook how;
-    Error *why;
+    uint64_t n_heard, n_taken, mirrored; /* parts: that came, that the mirror took, that are in the tables */
+    bool watching;                       /* the mirror was not told yet that it is over */
+    Error *why;                          /* ... which it is; NULL: it is not */
 };
 
 Directory *directory_new(const DirectoryParts *parts)
@@ -109,26 +120,59 @@ static void job_over(Domain *domain)
     job_free(job);
 }
 
-static void look_over(Directory *directory, DirectoryLook how, Error *why)
-{
-    directory->looked = true;
-    directory->how = how;
-    error_free(&directory->why);
-    directory->why = why;
-}
-
 /* Ends the oldest request.  Takes why. */
 static void job_fail(Directory *directory, Domain *domain, Error *why)
 {
     const Job *job = domain->first;
 
-    if (job->mirrors)
-        look_over(directory, LOOK_FAILED, why);
-    else if (link_session(directory->with.link) == job->session)
+    if (link_session(directory->with.link) == job->session)
         link_answer_error(directory->with.link, job->id, &why);
     else
         error_free(&why);
     job_over(domain);
+}
+
+static void answer_done(Directory *directory, uint64_t id, uint64_t session)
+{
+    Envelope reply = MAIL__ENVELOPE__INIT;
+    Mail__Done done = MAIL__DONE__INIT;
+
+    reply.body_case = MAIL__ENVELOPE__BODY_DONE;
+    reply.done = &done;
+    if (link_session(directory->with.link) == session)
+        link_answer(directory->with.link, id, &reply);
+}
+
+/* Takes why. */
+static void acceptance_end(Directory *directory, Acceptance **at, Error *why)
+{
+    Acceptance *acceptance = *at;
+
+    if (!why)
+        answer_done(directory, acceptance->id, acceptance->session);
+    else if (link_session(directory->with.link) == acceptance->session)
+        link_answer_error(directory->with.link, acceptance->id, &why);
+    else
+        error_free(&why);
+    *at = acceptance->next;
+    free(acceptance->user_domain);
+    free(acceptance->claimed);
+    free(acceptance);
+}
+
+/* ---- who watches ---- */
+
+/* Takes why. */
+static void watch_over(Directory *directory, Domain *domain, Error *why)
+{
+    if (domain->watched) {
+        error_free(&directory->why);
+        directory->why = why;
+    } else {
+        error_free(&why);
+    }
+    domain->watched = false;
+    domain->watch_id = 0;
 }
 
 /* ---- children ---- */
@@ -137,6 +181,7 @@ static void domain_free(Directory *directory, Domain *domain)
 {
     while (domain->first)
         job_fail(directory, domain, error_new(ERROR_UNAVAILABLE, "user domain %s left this node", domain->name));
+    watch_over(directory, domain, error_new(ERROR_UNAVAILABLE, "user domain %s left this node", domain->name));
     local_peer_free(&domain->peer);
     child_free(&domain->child);
     free(domain->trouble);
@@ -158,10 +203,11 @@ void directory_free(Directory **directory)
         (*directory)->held = held->next;
         free(held);
     }
+    while ((*directory)->acceptances)
+        acceptance_end(*directory, &(*directory)->acceptances, error_new(ERROR_UNAVAILABLE, "the agent ends"));
     while ((*directory)->n_parts)
         envelope_free(&(*directory)->parts[--(*directory)->n_parts]);
     error_free(&(*directory)->why);
-    free((*directory)->mirrors);
     free((*directory)->program);
     free(*directory);
     *directory = NULL;
@@ -179,6 +225,7 @@ static void domain_lost(Directory *directory, Domain *domain, Error *err, Msec n
     child_free(&domain->child);
     domain->start_at = now + domain->retry_ms;
     domain->retry_ms = domain->retry_ms * 2 < RETRY_LAST_MS ? domain->retry_ms * 2 : RETRY_LAST_MS;
+    watch_over(directory, domain, error_new(err->code, "%s", err->what));
     if (domain->first && domain->first->sent_id)
         job_fail(directory, domain, err);
     else
@@ -275,17 +322,41 @@ static Error *not_here(const Directory *directory, const char *name)
     return error_new(ERROR_NOT_FOUND, "user domain %s is not on node %s", name, directory->with.node);
 }
 
-/* Takes the envelope on success. */
+static void take_acceptance(Directory *directory, const char *user_domain, const char *claimed, uint64_t id, Msec now)
+{
+    Acceptance *acceptance = xcalloc(1, sizeof *acceptance);
+
+    *acceptance = (Acceptance){
+        .next = directory->acceptances,
+        .user_domain = xstrdup(user_domain),
+        .claimed = claimed ? xstrdup(claimed) : NULL,
+        .id = id,
+        .session = link_session(directory->with.link),
+        .until = now + DIRECTORY_ACCEPT_MS,
+    };
+    directory->acceptances = acceptance;
+}
+
+/* Takes the envelope, if it needs it. */
 static Error *take_request(Directory *directory, Envelope **envelope, Msec now)
 {
     const Mail__Directory *body = (*envelope)->directory;
     const char *name = body->user_domain ? body->user_domain : "";
     Domain *domain = domain_named(directory, name);
 
+    if (body->claim && *name && body->claim->name &&
+        *body->claim->name) { /* a mailbox may be where its directory is not */
+        take_acceptance(directory, name, body->claim->name, (*envelope)->id, now);
+        return NULL;
+    }
     if (!domain)
         return not_here(directory, name);
-    if (!body->read == !body->write)
+    if ((body->read != NULL) + (body->write != NULL) + (body->accept != NULL) != 1 || body->watch)
         return error_new(ERROR_INVALID, "neither one read nor one write");
+    if (body->accept) {
+        take_acceptance(directory, name, NULL, (*envelope)->id, now);
+        return NULL;
+    }
     if (domain->n_jobs >= DIRECTORY_QUEUE_MAX)
         return error_new(ERROR_UNAVAILABLE, "%d requests wait for the directory of %s", DIRECTORY_QUEUE_MAX, name);
     Job *job = xcalloc(1, sizeof *job);
@@ -294,6 +365,8 @@ static Error *take_request(Directory *directory, Envelope **envelope, Msec now)
         .session = link_session(directory->with.link),
         .request = *envelope,
         .write = body->write != NULL,
+        .removes =
+            body->write && body->write->verb == MAIL__VERB__REMOVE && body->write->kind == MAIL__ACCOUNT_KIND__USER,
         .until = now + DIRECTORY_START_MS,
     };
     *envelope = NULL;
@@ -316,22 +389,11 @@ static void take_requests(Directory *directory, Msec now)
 
 /* ---- what a child answers ---- */
 
-static void answer_done(Directory *directory, uint64_t id, uint64_t session)
-{
-    Envelope reply = MAIL__ENVELOPE__INIT;
-    Mail__Done done = MAIL__DONE__INIT;
-
-    reply.body_case = MAIL__ENVELOPE__BODY_DONE;
-    reply.done = &done;
-    if (link_session(directory->with.link) == session)
-        link_answer(directory->with.link, id, &reply);
-}
-
 static void release_held(Directory *directory, Msec now)
 {
     for (Held **at = &directory->held; *at;) {
         Held *held = *at;
-        if (held->writes > directory->mirrored && now < held->until) {
+        if (held->heard > directory->mirrored && now < held->until) {
             at = &held->next;
             continue;
         }
@@ -341,13 +403,23 @@ static void release_held(Directory *directory, Msec now)
     }
 }
 
-static void hold(Directory *directory, Domain *domain, const Job *job, Msec now)
+static void acceptances_late(Directory *directory, Msec now)
+{
+    for (Acceptance **at = &directory->acceptances; *at;)
+        if (now >= (*at)->until)
+            acceptance_end(directory, at,
+                           error_new(ERROR_UNAVAILABLE, "user domain %s was not read meanwhile", (*at)->user_domain));
+        else
+            at = &(*at)->next;
+}
+
+/* What it changed was said to who watches before it was answered. */
+static void hold(Directory *directory, const Domain *domain, const Job *job, Msec now)
 {
     Held *held = xcalloc(1, sizeof *held);
-    bool mirrored = directory->mirrors && strcmp(directory->mirrors, domain->name) == 0;
 
-    domain->writes = ++directory->writes;
-    *held = (Held){directory->held, job->id, job->session, directory->writes, mirrored ? now + DIRECTORY_HOLD_MS : now};
+    *held = (Held){directory->held, job->id, job->session, directory->n_heard,
+                   domain->watched ? now + DIRECTORY_HOLD_MS : now};
     directory->held = held;
 }
 
@@ -355,13 +427,10 @@ static void job_done(Directory *directory, Domain *domain, Msec now)
 {
     const Job *job = domain->first;
 
-    if (job->mirrors) {
-        look_over(directory, LOOK_SAME, NULL);
-    } else if (job->write) {
+    if (job->write)
         hold(directory, domain, job, now);
-    } else {
+    else
         answer_done(directory, job->id, job->session);
-    }
     job_over(domain);
 }
 
@@ -388,12 +457,7 @@ static void job_part(Directory *directory, Domain *domain, Envelope **part, Msec
     bool last = (*part)->last;
 
     job->until = now + DIRECTORY_STEP_MS;
-    if (job->mirrors) {
-        directory->parts[directory->n_parts++] = *part;
-        *part = NULL;
-        if (last)
-            look_over(directory, LOOK_LAST, NULL);
-    } else if (!relay(directory, job, *part)) {
+    if (!relay(directory, job, *part)) {
         domain->stuck = *part;
         domain->stuck_at = now;
         *part = NULL;
@@ -403,8 +467,26 @@ static void job_part(Directory *directory, Domain *domain, Envelope **part, Msec
         job_over(domain);
 }
 
+static void watch_take(Directory *directory, Domain *domain, Envelope **envelope, Msec now)
+{
+    domain->watch_until = now + DIRECTORY_STEP_MS;
+    if ((*envelope)->body_case == MAIL__ENVELOPE__BODY_FAILURE) {
+        watch_over(directory, domain, error_of((*envelope)->failure));
+    } else if ((*envelope)->body_case == MAIL__ENVELOPE__BODY_ACCOUNTS) {
+        directory->parts[directory->n_parts++] = *envelope;
+        directory->n_heard++;
+        *envelope = NULL;
+    }
+}
+
 static void take(Directory *directory, Domain *domain, Envelope **envelope, Msec now)
 {
+    if (domain->watch_id && (*envelope)->in_reply_to == domain->watch_id) {
+        domain->retry_ms = RETRY_FIRST_MS; /* it works */
+        xfree(&domain->trouble);
+        watch_take(directory, domain, envelope, now);
+        return;
+    }
     if (!domain->first || !domain->first->sent_id || (*envelope)->in_reply_to != domain->first->sent_id)
         return;
     domain->retry_ms = RETRY_FIRST_MS; /* it works */
@@ -441,7 +523,7 @@ static void hear(Directory *directory, Domain *domain, Msec now)
 
 /* ---- one child's turn ---- */
 
-static void send_next(Domain *domain, Msec now)
+static void send_next(Directory *directory, Domain *domain, Msec now)
 {
     Envelope request = MAIL__ENVELOPE__INIT;
     Job *job = domain->first;
@@ -454,9 +536,30 @@ static void send_next(Domain *domain, Msec now)
         return; /* it ends: local_peer_run says so */
     job->sent_id = request.id;
     job->until = now + DIRECTORY_STEP_MS;
+    directory->removals += job->removes; /* who watches may be told before we are */
     if (job->write && job->request->directory->write->password.len)
         explicit_bzero(job->request->directory->write->password.data, job->request->directory->write->password.len);
     envelope_free(&job->request);
+}
+
+static void send_watch(Domain *domain, Msec now)
+{
+    Envelope request = MAIL__ENVELOPE__INIT;
+    Mail__Directory body = MAIL__DIRECTORY__INIT;
+    Mail__DirectoryWatch watch = MAIL__DIRECTORY_WATCH__INIT;
+
+    if (!domain->watched || domain->watch_id || !domain->peer || !local_greeted(domain->peer))
+        return;
+    watch.has_whole = true;
+    watch.whole = domain->watch_whole;
+    body.user_domain = domain->name;
+    body.watch = &watch;
+    request.body_case = MAIL__ENVELOPE__BODY_DIRECTORY;
+    request.directory = &body;
+    if (!local_send(domain->peer, &request))
+        return; /* it ends: local_peer_run says so */
+    domain->watch_id = request.id;
+    domain->watch_until = now + DIRECTORY_STEP_MS;
 }
 
 static void unstick(Directory *directory, Domain *domain, Msec now)
@@ -474,6 +577,17 @@ static void unstick(Directory *directory, Domain *domain, Msec now)
     envelope_free(&domain->stuck);
     if (last)
         job_over(domain);
+}
+
+static void watch_late(Directory *directory, Domain *domain, Msec now)
+{
+    if (!domain->watched || now < domain->watch_until || domain->stuck)
+        return;
+    if (domain->watch_id)
+        domain_lost(directory, domain, error_new(ERROR_UNAVAILABLE, "no word for %d s", DIRECTORY_STEP_MS / 1000), now);
+    else
+        watch_over(directory, domain,
+                   error_new(ERROR_UNAVAILABLE, "%s", domain->trouble ? domain->trouble : "mail-ldap does not start"));
 }
 
 static void late(Directory *directory, Domain *domain, Msec now)
@@ -494,7 +608,8 @@ static void domain_run(Directory *directory, Domain *domain, Msec now)
         domain_start(directory, domain, now);
     if (domain->peer) {
         unstick(directory, domain, now);
-        send_next(domain, now);
+        send_watch(domain, now);
+        send_next(directory, domain, now);
     }
     Error *ended = domain->peer ? local_peer_run(domain->peer) : NULL;
     hear(directory, domain, now); /* what it said before it ended */
@@ -504,12 +619,14 @@ static void domain_run(Directory *directory, Domain *domain, Msec now)
     }
     error_free(&ended);
     if (domain->peer) {
-        send_next(domain, now);
+        send_watch(domain, now);
+        send_next(directory, domain, now);
         ended = local_peer_run(domain->peer); /* out with it */
     }
     if (ended)
         domain_lost(directory, domain, ended, now);
     late(directory, domain, now);
+    watch_late(directory, domain, now);
 }
 
 void directory_run(Directory *directory, Msec now)
@@ -520,6 +637,7 @@ void directory_run(Directory *directory, Msec now)
     for (Domain *domain = directory->domains; domain; domain = domain->next)
         domain_run(directory, domain, now);
     release_held(directory, now);
+    acceptances_late(directory, now);
 }
 
 void directory_wait(const Directory *directory, Waiter *wake)
@@ -533,80 +651,121 @@ void directory_wait(const Directory *directory, Waiter *wake)
             local_peer_wait(domain->peer, wake);
         if (domain->first)
             waiter_at(wake, domain->first->until);
+        if (domain->watched)
+            waiter_at(wake, domain->watch_until);
     }
+    for (const Acceptance *acceptance = directory->acceptances; acceptance; acceptance = acceptance->next)
+        waiter_at(wake, acceptance->until);
     for (const Held *held = directory->held; held; held = held->next)
-        waiter_at(wake, held->writes <= directory->mirrored ? 0 : held->until);
+        waiter_at(wake, held->heard <= directory->mirrored ? 0 : held->until);
 }
 
 /* ---- for the mirror ---- */
 
-bool directory_look(Directory *directory, const char *user_domain, const char *unless, Msec now)
+void directory_unwatch(Directory *directory)
 {
-    Domain *domain = domain_named(directory, user_domain);
-    Mail__DirectoryRead read = MAIL__DIRECTORY_READ__INIT;
-    Mail__Directory body = MAIL__DIRECTORY__INIT;
-    Envelope envelope = MAIL__ENVELOPE__INIT;
-    DEFER(buf_done) Buf bytes = {0};
-    uint64_t id = 0;
-
-    if (!domain || directory->looking)
-        return false;
-    read.unless = (char *)unless;
-    body.user_domain = domain->name;
-    body.read = &read;
-    envelope.has_id = true;
-    envelope.id = 1;
-    envelope.body_case = MAIL__ENVELOPE__BODY_DIRECTORY;
-    envelope.directory = &body;
-    Job *job = xcalloc(1, sizeof *job);
-    *job = (Job){.mirrors = true, .until = now + DIRECTORY_START_MS};
-    Error *err = envelope_pack(&envelope, &bytes);
-    if (!err)
-        err = envelope_unpack(bytes.data, bytes.size, &job->request, &id);
-    if (err) { /* a state that is no UTF-8: mail-ldap never says one */
-        error_free(&err);
-        job_free(job);
-        return false;
+    for (Domain *domain = directory->domains; domain; domain = domain->next) {
+        domain->watched = false;
+        domain->watch_id = 0; /* what it says is not listened to */
     }
-    job_add(domain, job);
-    directory->looking = true;
-    directory->looked = false;
-    send_next(domain, now);
+    while (directory->n_parts)
+        envelope_free(&directory->parts[--directory->n_parts]);
+    directory->n_taken = directory->n_heard;
+    error_free(&directory->why);
+    directory->watching = false;
+}
+
+bool directory_watch(Directory *directory, const char *user_domain, bool whole, Msec now)
+{
+    directory_unwatch(directory);
+    Domain *domain = domain_named(directory, user_domain);
+    if (!domain)
+        return false;
+    directory->watching = domain->watched = true;
+    domain->watch_whole = whole;
+    domain->watch_until = now + DIRECTORY_START_MS;
+    send_watch(domain, now);
     return true;
 }
 
-DirectoryLook directory_looked(Directory *directory, Envelope **ret_part, Error **ret_why)
+DirectoryNews directory_heard(Directory *directory, Envelope **ret_part, Error **ret_why)
 {
     if (directory->n_parts) {
-        bool last = directory->looked && directory->how == LOOK_LAST && directory->n_parts == 1;
         *ret_part = directory->parts[0];
         memmove(directory->parts, directory->parts + 1, --directory->n_parts * sizeof *directory->parts);
-        directory->looking = directory->looking && !last;
-        return last ? LOOK_LAST : LOOK_PART;
+        directory->n_taken++;
+        return NEWS_PART;
     }
-    if (!directory->looking || !directory->looked)
-        return LOOK_PENDING;
-    directory->looking = false;
+    if (!directory->watching || !directory->why)
+        return NEWS_NONE;
+    directory->watching = false;
     *ret_why = directory->why;
     directory->why = NULL;
-    return directory->how;
+    return NEWS_OVER;
 }
 
-void directory_mirrors(Directory *directory, const char *user_domain)
+uint64_t directory_taken(const Directory *directory)
 {
-    free(directory->mirrors);
-    directory->mirrors = user_domain ? xstrdup(user_domain) : NULL;
+    return directory->n_taken;
 }
 
-uint64_t directory_writes(const Directory *directory, const char *user_domain)
+void directory_mirrored(Directory *directory, uint64_t taken)
 {
-    const Domain *domain = domain_named(directory, user_domain);
-
-    return domain ? domain->writes : 0;
+    if (taken > directory->mirrored)
+        directory->mirrored = taken;
 }
 
-void directory_mirrored(Directory *directory, uint64_t writes)
+uint64_t directory_removals(const Directory *directory)
 {
-    if (writes > directory->mirrored)
-        directory->mirrored = writes;
+    return directory->removals;
+}
+
+bool directory_acceptance(Directory *directory, const char *user_domain)
+{
+    bool any = false;
+
+    for (Acceptance *acceptance = directory->acceptances; acceptance; acceptance = acceptance->next) {
+        if (acceptance->seen || acceptance->claimed || strcmp(acceptance->user_domain, user_domain) != 0)
+            continue;
+        any = acceptance->seen = true;
+    }
+    return any;
+}
+
+void directory_accepted(Directory *directory, Error *why)
+{
+    for (Acceptance **at = &directory->acceptances; *at;)
+        if ((*at)->seen && !(*at)->claimed)
+            acceptance_end(directory, at, why ? error_new(why->code, "%s", why->what) : NULL);
+        else
+            at = &(*at)->next;
+    error_free(&why);
+}
+
+/* The oldest. */
+static Acceptance **claim_at(Directory *directory, const char *user_domain)
+{
+    Acceptance **found = NULL;
+
+    for (Acceptance **at = &directory->acceptances; *at; at = &(*at)->next)
+        if ((*at)->claimed && strcmp((*at)->user_domain, user_domain) == 0)
+            found = at;
+    return found;
+}
+
+const char *directory_claim(Directory *directory, const char *user_domain)
+{
+    Acceptance **at = claim_at(directory, user_domain);
+
+    return at ? (*at)->claimed : NULL;
+}
+
+void directory_claimed(Directory *directory, const char *user_domain, Error *why)
+{
+    Acceptance **at = claim_at(directory, user_domain);
+
+    if (at)
+        acceptance_end(directory, at, why);
+    else
+        error_free(&why);
 }

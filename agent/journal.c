@@ -36,13 +36,16 @@ static const char schema[] =
     "CREATE TABLE task(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content BLOB NOT NULL, result BLOB,"
     " seen INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);"
-    "PRAGMA user_version=2;"
+    "CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version=3;"
     "COMMIT;";
 
 /* What leads from user_version i to i + 1. */
 static const char *const steps[JOURNAL_SCHEMA] = {
     NULL,
     "BEGIN IMMEDIATE; CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL); PRAGMA user_version=2; COMMIT;",
+    "BEGIN IMMEDIATE; CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;"
+    " PRAGMA user_version=3; COMMIT;",
 };
 
 Error *journal_failed(Journal *journal, Error *err)
@@ -138,6 +141,8 @@ static Error *prepare_all(Journal *journal)
         {&sql->wipe_touched, "DELETE FROM touched"},
         {&sql->touched, "SELECT kind, instance, name FROM touched"},
         {&sql->all, "SELECT bytes FROM object"},
+        {&sql->owner, "SELECT uuid FROM owner WHERE name=?"},
+        {&sql->own, "REPLACE INTO owner VALUES(?,?)"},
         {&sql->save, "UPDATE state SET revision=?, chain=?, digest=?, touch_all=?, touched_since=?, in_force=?,"
                      " in_force_revision=?, refused=?, refused_revision=?, held=?, why_code=?, why=?"},
     };

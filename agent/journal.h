@@ -23,7 +23,7 @@
 typedef struct Journal Journal;
 
 enum {
-    JOURNAL_SCHEMA = 2,       /* user_version */
+    JOURNAL_SCHEMA = 3,       /* user_version */
     JOURNAL_HAPPENINGS = 100, /* newest that are kept */
     JOURNAL_TASKS = 1000,     /* acknowledged ones that are kept, so that no id runs twice */
 };
@@ -63,6 +63,16 @@ CHECKED Error *journal_delta_end(Journal *journal);
 bool journal_drifted(const Journal *journal); /* Hello shall ask for everything */
 void journal_delta_abandon(Journal *journal); /* also after any error above */
 bool journal_receiving(const Journal *journal);
+
+/* ---- whose a mailbox is (SPEC F-182): what nobody but this node knows ---- */
+
+/* By UUID; owned by the caller, NULL: nobody's yet. */
+CHECKED Error *journal_owner(Journal *journal, const char *name, char **ret_uuid);
+/* From begin to end one transaction, which no delta may be receiving beside. */
+CHECKED Error *journal_own_begin(Journal *journal);
+CHECKED Error *journal_own(Journal *journal, const char *name, const char *uuid);
+CHECKED Error *journal_own_end(Journal *journal,
+                               Error *err); /* an error before: nothing is written.  Takes err, and gives it back */
 
 /* ---- for the tables ---- */
 

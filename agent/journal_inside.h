@@ -24,6 +24,7 @@ typedef struct Statements { /* all prepared at open: a missing table is found th
     sqlite3_stmt *get, *put, *add, *remove, *touch, *of_kind, *of_instance, *wipe_objects, *wipe_touched;
     sqlite3_stmt *remove_instance, *touched, *save, *all;
     sqlite3_stmt *secret, *secret_put, *secret_remove, *wipe_secrets;
+    sqlite3_stmt *owner, *own;
     sqlite3_stmt *happened, *happenings, *trim_happenings;
     sqlite3_stmt *task, *tasks, *task_begin, *task_end, *task_seen, *trim_tasks;
 } Statements;

@@ -2,6 +2,7 @@
 #include "journal_inside.h"
 
 #include "base/alloc.h"
+#include "base/crash.h"
 #include "model/meta.h"
 
 #include <stdlib.h>
@@ -119,12 +120,56 @@ static Error *view_each(void *self, Kind kind, const char *instance, const char 
     return theirs ? err : journal_failed(journal, err);
 }
 
+/* ---- whose a mailbox is ---- */
+
+Error *journal_owner(Journal *journal, const char *name, char **ret_uuid)
+{
+    sqlite3_stmt *get = journal->sql.owner;
+    bool row = false;
+
+    *ret_uuid = NULL;
+    db_bind_text(get, 1, name);
+    Error *err = db_row(get, &row);
+    if (!err && row)
+        *ret_uuid = xstrdup((const char *)sqlite3_column_text(get, 0));
+    sqlite3_reset(get);
+    return journal_failed(journal, err);
+}
+
+Error *journal_own_begin(Journal *journal)
+{
+    return journal_failed(journal, db_exec(journal->db, "BEGIN IMMEDIATE"));
+}
+
+Error *journal_own(Journal *journal, const char *name, const char *uuid)
+{
+    db_bind_text(journal->sql.own, 1, name);
+    db_bind_text(journal->sql.own, 2, uuid);
+    return journal_failed(journal, db_run(journal->sql.own));
+}
+
+Error *journal_own_end(Journal *journal, Error *err)
+{
+    CRASH_POINT("agent.owners.writing");
+    if (!err)
+        err = journal_failed(journal, db_exec(journal->db, "COMMIT"));
+    if (err && !sqlite3_get_autocommit(journal->db))
+        sqlite3_exec(journal->db, "ROLLBACK", NULL, NULL, NULL);
+    return err;
+}
+
+static Error *view_owner(void *self, const char *name, char **ret_uuid)
+{
+    return journal_owner(self, name, ret_uuid);
+}
+
 TablesView journal_view(Journal *journal, const char *instance)
 {
     return (TablesView){
         .self = journal,
         .instance = instance,
         .objects = {.self = journal, .get = view_get, .each = view_each},
+        .owner = view_owner,
     };
 }
 

@@ -199,6 +199,13 @@ Error *authorise_accounts(const Asker *asker, const char *user_domain, bool thei
                      asker->who, deed, user_domain);
 }
 
+Error *authorise_accept(const Asker *asker)
+{
+    static const Rule rule = {.listed = true, .where = WHOLE, .least = MAIL__ROLE__ADMIN};
+
+    return allowed(asker, &rule, NULL) ? NULL : denied(asker, &rule, "accept what is held of a user domain", NULL);
+}
+
 bool authorise_knows_body(BodyCase body)
 {
     return (unsigned)body < N_BODIES && bodies[body].listed;

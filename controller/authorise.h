@@ -33,6 +33,8 @@ CHECKED Error *authorise_edit(const Asker *asker, Kind kind, Mail__Verb verb, co
 /* May it change users and groups?  user_domain NULL: not known yet, the role alone is asked.  A user domain counts as one of
  * each instance that uses it; theirs: one of those is the asker's. */
 CHECKED Error *authorise_accounts(const Asker *asker, const char *user_domain, bool theirs);
+/* To accept a mirror that was held. */
+CHECKED Error *authorise_accept(const Asker *asker);
 
 bool asker_has(const Asker *asker, const char *instance); /* limited to some: to this one, too; not limited: true */
 

@@ -156,7 +156,18 @@ static void placed_done(Placed *placed)
     free(placed->instances);
 }
 
-static void facts_of(const Node *node, Msec now, Mail__NodeStatus *status)
+enum { MIRROR_OLD_MS = 60 * 1000 };
+
+/* SPEC F-181: a mirror that is held, away or old is seen without asking for it. */
+static bool shown_by_itself(const Mail__Fact *fact)
+{
+    if (!fact->name || strcmp(fact->name, "accounts") != 0)
+        return false;
+    return fact->state == MAIL__FACT_STATE__DEGRADED || fact->state == MAIL__FACT_STATE__BAD ||
+           (fact->state == MAIL__FACT_STATE__GOOD && fact->age_ms > MIRROR_OLD_MS);
+}
+
+static void facts_of(const Node *node, bool all, Msec now, Mail__NodeStatus *status)
 {
     uint64_t age = now > node->report_at ? now - node->report_at : 0;
 
@@ -165,6 +176,8 @@ static void facts_of(const Node *node, Msec now, Mail__NodeStatus *status)
     status->facts = xcalloc(node->report->n_facts + 1, sizeof(Mail__Fact *));
     for (size_t i = 0; i < node->report->n_facts; i++) {
         const Mail__Fact *known = node->report->facts[i];
+        if (!all && !shown_by_itself(known))
+            continue;
         Mail__Fact *fact = xcalloc(1, sizeof *fact);
         mail__fact__init(fact);
         fact->name = xstrdup(known->name ? known->name : "?");
@@ -198,8 +211,7 @@ static Mail__NodeStatus *status_of(Nodes *nodes, const Node *node, bool facts, M
     status->why = force.why[0] ? xstrdup(force.why) : NULL;
     if (!status->why && node->cloned_at)
         status->why = xstrdup("a clone was refused: another machine has its key");
-    if (facts)
-        facts_of(node, now, status);
+    facts_of(node, facts, now, status);
     return status;
 }
 

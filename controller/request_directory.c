@@ -163,11 +163,15 @@ static Error *may_write(const Ask *ask, const char *user_domain)
 
 static Error *form_check(const Ask *ask, const Mail__Directory *wish)
 {
-    if (!wish->read == !wish->write)
+    int n = (wish->read != NULL) + (wish->write != NULL) + (wish->accept != NULL) + (wish->claim != NULL);
+
+    if (n != 1 || wish->watch)
         return error_new(ERROR_INVALID, "users and groups are either read or changed");
-    if (!wish->write)
+    if (wish->read)
         return NULL;
-    if (!wish->write->has_verb || !wish->write->has_kind)
+    if (wish->accept)
+        return authorise_accept(ask->asker);
+    if (wish->write && (!wish->write->has_verb || !wish->write->has_kind))
         return error_new(ERROR_INVALID, "what to do with whom is missing");
     return authorise_accounts(ask->asker, NULL, false);
 }
@@ -175,11 +179,11 @@ static Error *form_check(const Ask *ask, const Mail__Directory *wish)
 /* In its one form: a name that none can have is not asked about. */
 static Error *name_form(const Mail__Directory *wish, char **ret_name)
 {
-    const char *name = wish->write ? wish->write->name : wish->read->name;
+    const char *name = wish->write ? wish->write->name : wish->claim ? wish->claim->name : wish->read->name;
     bool group = wish->write ? wish->write->kind == MAIL__ACCOUNT_KIND__GROUP
-                             : wish->read->has_kind && wish->read->kind == MAIL__ACCOUNT_KIND__GROUP;
+                             : wish->read && wish->read->has_kind && wish->read->kind == MAIL__ACCOUNT_KIND__GROUP;
 
-    if (!wish->write && (!name || !*name))
+    if (wish->read && (!name || !*name))
         return NULL;
     Error *err = text_normalise(MAIL__FIELD_TYPE__ACCOUNT, name ? name : "", ret_name);
     DEFER(xfree) char *seen = err ? shown(name) : NULL;
@@ -196,21 +200,71 @@ static Error *holder_check(const Object *user_domain)
                      user_domain->name);
 }
 
+/* Mailboxes are where the instance is, which may be another node than the directory's. */
+typedef struct Place {
+    const char *instance, *user_domain;
+    char *node;
+    size_t n;
+} Place;
+
+static Error *place_look(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Place *place = context;
+    DEFER(object_free) Object *object = NULL;
+    Error *err = object_unpack(bytes, size, &object);
+    const Mail__Instance *stated = err ? NULL : object->instance;
+
+    if (err || !stated->user_domain || strcmp(stated->user_domain, place->user_domain) != 0 ||
+        (place->instance && *place->instance && strcmp(ref->name, place->instance) != 0))
+        return err;
+    place->n++;
+    free(place->node);
+    place->node = xstrdup(stated->node ? stated->node : "");
+    return NULL;
+}
+
+static Error *node_find_for(const Ask *ask, const Mail__Directory *wish, const Object *user_domain, char **ret_node)
+{
+    Place place = {.instance = wish->instance, .user_domain = user_domain->name};
+    Error *err = NULL;
+
+    if (!wish->claim) {
+        *ret_node = xstrdup(user_domain->user_domain->node);
+        return NULL;
+    }
+    err = store_each(ask->of->with.store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, place_look, &place);
+    if (!err && place.n != 1)
+        err = error_hint(error_new(ERROR_INVALID, "%zu instances use user domain %s", place.n, user_domain->name),
+                         "say which one: -i NAME");
+    if (!err && !*place.node)
+        err = error_new(ERROR_UNAVAILABLE, "the instance is placed on no node");
+    if (err) {
+        free(place.node);
+        return err;
+    }
+    *ret_node = place.node;
+    return NULL;
+}
+
 static Error *hand_on(const Mail__Directory *wish, Relaying *relaying, char *name, Msec now)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
     Mail__Directory body = *wish;
     Mail__DirectoryRead read = MAIL__DIRECTORY_READ__INIT;
     Mail__DirectoryWrite write = MAIL__DIRECTORY_WRITE__INIT;
+    Mail__DirectoryClaim claim = MAIL__DIRECTORY_CLAIM__INIT;
 
     if (wish->read) {
         read = *wish->read;
         read.name = name;
         body.read = &read;
-    } else {
+    } else if (wish->write) {
         write = *wish->write;
         write.name = name;
         body.write = &write;
+    } else if (wish->claim) {
+        claim.name = name;
+        body.claim = &claim;
     }
     body.user_domain = relaying->user_domain;
     body.instance = NULL;
@@ -227,23 +281,25 @@ void request_directory(Ask *ask, Envelope **envelope, Msec now)
     const Mail__Directory *wish = (*envelope)->directory;
     DEFER(object_free) Object *user_domain = NULL;
     DEFER(relaying_free) Relaying *relaying = NULL;
-    DEFER(xfree) char *name = NULL;
+    DEFER(xfree) char *name = NULL, *node = NULL;
     Error *err = form_check(ask, wish);
 
     if (!err)
         err = named_user_domain(ask->of->with.store, wish->user_domain, wish->instance, &user_domain);
-    if (!err && wish->write)
+    if (!err && (wish->write || wish->claim))
         err = may_write(ask, user_domain->name);
     if (!err)
         err = holder_check(user_domain);
-    if (!err)
+    if (!err && !wish->accept)
         err = name_form(wish, &name);
+    if (!err)
+        err = node_find_for(ask, wish, user_domain, &node);
     if (!err) {
         relaying = xcalloc(1, sizeof *relaying);
         *relaying = (Relaying){.nodes = ask->of->with.nodes,
                                .user_domain = xstrdup(user_domain->name),
-                               .node = xstrdup(user_domain->user_domain->node),
-                               .write = wish->write != NULL,
+                               .node = xstrdup(node),
+                               .write = !wish->read,
                                .until = now + ANSWER_WAIT_MS};
         err = hand_on(wish, relaying, name, now);
     }

@@ -10,9 +10,12 @@
 struct Accounts {
     AccountFile *file; /* one of the two, or neither */
     Mirror *mirror;
-    AccountSet *set; /* waits for the tables; NULL: nothing waits */
+    AccountSet *set; /* waits for the tables, a chain; NULL: nothing waits */
+    bool holds;      /* ... in vain: the tables did not take it */
     size_t n_users, n_groups;
-    bool known; /* a whole reading is in the tables */
+    size_t most;       /* users that there were lately ... */
+    uint64_t removals; /* ... when so many had been removed through us: those are no surprise */
+    bool known;        /* a whole reading is in the tables */
     bool away_said, away_is;
     char text[320];
 };
@@ -52,10 +55,7 @@ void accounts_run(Accounts *accounts, Msec now)
         set = account_file_run(accounts->file, now);
     if (accounts->mirror)
         set = mirror_run(accounts->mirror, now);
-    if (!set)
-        return;
-    account_set_free(&accounts->set); /* what was older */
-    accounts->set = set;
+    account_set_append(&accounts->set, set);
 }
 
 void accounts_wait(const Accounts *accounts, Waiter *wake)
@@ -77,22 +77,83 @@ static bool away_pending(const Accounts *accounts)
 
 bool accounts_pending(const Accounts *accounts)
 {
-    return accounts->set || away_pending(accounts);
+    return accounts->set || away_pending(accounts) || (accounts->mirror && mirror_claims(accounts->mirror));
 }
 
-Error *accounts_write(const Accounts *accounts, Tables *tables)
+static bool shrinks(const AccountSet *set)
+{
+    for (; set; set = account_set_next(set))
+        if (account_set_shrinks(set))
+            return true;
+    return false;
+}
+
+static bool any_whole(const AccountSet *set)
+{
+    for (; set; set = account_set_next(set))
+        if (account_set_whole(set))
+            return true;
+    return false;
+}
+
+/* SPEC F-181.  What was removed through us is no surprise. */
+static Error *write_set(Accounts *accounts, Tables *tables)
+{
+    bool guarded = accounts->mirror && shrinks(accounts->set);
+    size_t before = 0, after = 0;
+    Error *err = guarded ? tables_accounts_mark(tables) : NULL;
+
+    tables_accounts_count(tables, &before, NULL);
+    if (!err)
+        err = account_set_write(accounts->set, tables);
+    if (err || !guarded)
+        return err;
+    tables_accounts_count(tables, &after, NULL);
+    before = before > accounts->most ? before : accounts->most;
+    uint64_t removed = mirror_removals(accounts->mirror) - accounts->removals;
+    before = before > removed ? before - (size_t)removed : 0;
+    accounts->holds = mirror_holds(accounts->mirror, before, after);
+    return accounts->holds ? tables_accounts_back(tables) : NULL;
+}
+
+Error *accounts_write(Accounts *accounts, Tables *tables)
 {
     bool away = false;
     Error *err = NULL;
 
+    accounts->holds = false;
     if (accounts->set)
-        err = account_set_write(accounts->set, tables);
+        err = write_set(accounts, tables);
     if (!err && accounts->mirror && mirror_away(accounts->mirror, &away))
         err = tables_directory_away(tables, away);
+    if (!err && accounts->mirror)
+        err = mirror_claim_write(accounts->mirror, tables);
     return error_in(err, "accounts");
 }
 
-void accounts_written(Accounts *accounts)
+/* The most of the last while: many small steps are a sudden change, too. */
+static void remember_most(Accounts *accounts)
+{
+    if (accounts->n_users >= accounts->most || any_whole(accounts->set)) {
+        accounts->most = accounts->n_users;
+        accounts->removals = accounts->mirror ? mirror_removals(accounts->mirror) : 0;
+    }
+}
+
+static void taken(Accounts *accounts, const Tables *tables)
+{
+    bool whole = any_whole(accounts->set);
+
+    tables_accounts_count(tables, &accounts->n_users, &accounts->n_groups);
+    remember_most(accounts);
+    if (accounts->mirror)
+        mirror_written(accounts->mirror);
+    if (whole && !accounts->known)
+        log_info("accounts taken", kv("users", accounts->n_users), kv("groups", accounts->n_groups));
+    accounts->known = accounts->known || whole;
+}
+
+void accounts_written(Accounts *accounts, const Tables *tables)
 {
     bool away = false;
 
@@ -100,15 +161,13 @@ void accounts_written(Accounts *accounts)
         accounts->away_said = true;
         accounts->away_is = away;
     }
+    if (accounts->mirror)
+        mirror_claim_written(accounts->mirror);
     if (!accounts->set)
         return;
-    accounts->n_users = account_set_users(accounts->set);
-    accounts->n_groups = account_set_groups(accounts->set);
-    accounts->known = true;
+    if (!accounts->holds)
+        taken(accounts, tables);
     account_set_free(&accounts->set);
-    if (accounts->mirror)
-        mirror_written(accounts->mirror);
-    log_info("accounts taken", kv("users", accounts->n_users), kv("groups", accounts->n_groups));
 }
 
 void accounts_again(Accounts *accounts)
@@ -120,14 +179,16 @@ void accounts_again(Accounts *accounts)
         mirror_again(accounts->mirror);
 }
 
-Mail__FactState accounts_state(Accounts *accounts, const char **ret_text)
+Mail__FactState accounts_state(Accounts *accounts, const char **ret_text, Msec now, Msec *ret_seen_at)
 {
     const char *bad = accounts->file ? account_file_bad(accounts->file) : NULL;
     Mail__FactState state = bad ? MAIL__FACT_STATE__BAD : MAIL__FACT_STATE__GOOD;
+    Msec seen_at = accounts->mirror ? mirror_seen_at(accounts->mirror) : 0;
 
     if (accounts->mirror)
         bad = mirror_trouble(accounts->mirror, &state);
     *ret_text = accounts->text;
+    *ret_seen_at = bad || !seen_at ? now : seen_at; /* the mirror is as old as its last word */
     if (bad)
         snprintf(accounts->text, sizeof accounts->text, "%s", bad);
     else if (accounts->known)

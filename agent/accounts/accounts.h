@@ -20,9 +20,9 @@ void accounts_wait(const Accounts *accounts, Waiter *wake);
 bool accounts_pending(
     const Accounts *accounts); /* what was read, or that nothing can be read, is not in the tables yet */
 /* Between tables_begin and tables_commit: hands all of it over. */
-CHECKED Error *accounts_write(const Accounts *accounts, Tables *tables);
-void accounts_written(Accounts *accounts); /* the tables committed it */
-void accounts_again(Accounts *accounts);   /* the tables lost it: read it anew */
+CHECKED Error *accounts_write(Accounts *accounts, Tables *tables);
+void accounts_written(Accounts *accounts, const Tables *tables); /* they committed it */
+void accounts_again(Accounts *accounts);                         /* the tables lost it: read it anew */
 
-/* As a fact; the text lives until the next call. */
-Mail__FactState accounts_state(Accounts *accounts, const char **ret_text);
+/* As a fact, and when it was seen; the text lives until the next call. */
+Mail__FactState accounts_state(Accounts *accounts, const char **ret_text, Msec now, Msec *ret_seen_at);

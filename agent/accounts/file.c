@@ -215,7 +215,7 @@ static Error *parse(Parsed *parsed, Buf *text)
 
 Error *account_set_read(const char *file, AccountSet **ret_set)
 {
-    DEFER(parsed_done) Parsed parsed = {.set = account_set_new()};
+    DEFER(parsed_done) Parsed parsed = {.set = account_set_new(true)};
     DEFER(buf_done) Buf text = {0};
     const char *slash = strrchr(file, '/');
 

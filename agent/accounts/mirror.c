@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,24 +18,24 @@ struct Mirror {
     char *user_domain; /* of the instance here, if its directory is here, too; NULL: nothing to be read */
     char *elsewhere;   /* why not; NULL: it is */
 
-    bool asked;             /* a reading is under way */
-    bool stale, broken;     /* it is of another user domain; what came is not whole */
-    AccountSet *grows;      /* what came of it */
-    uint64_t writes;        /* changes of ours that it sees */
-    Msec asked_at, look_at; /* look_at: when to ask next */
+    bool watching;
+    Msec look_at;             /* when to ask, if nobody watches */
+    Msec whole_at;            /* when everything is read again; 0: at once */
+    bool broken;              /* what came is not whole */
+    AccountSet *grows, *last; /* the batch that comes, a chain; its newest set */
+    AccountSet *ready;        /* for mirror_run's caller */
+    bool waits;               /* what was handed over is not in the tables yet */
+    uint64_t offered;         /* parts of the directory's that it is of */
 
-    char *state; /* of the directory, as of the last whole reading; NULL: read everything */
-    Msec whole_at;
-    AccountSet *whole; /* for mirror_run's caller */
-    bool waits;        /* what was handed over is not in the tables yet */
-    Digest offered;
-    uint64_t offered_writes;
-    bool committed; /* the tables hold what 'digest' is of */
-    Digest digest;
+    bool held;
+    size_t held_before, held_after;
+    bool claim_written; /* what somebody claims: with the commit it is his */
+    bool accepted;      /* a reading with about 'held_after' users may be taken */
 
     Looks looks;
     bool known, away;
     char *trouble;
+    char text[320];
 };
 
 Mirror *mirror_new(Journal *journal, Directory *directory, const char *node)
@@ -51,10 +51,9 @@ void mirror_free(Mirror **mirror)
     if (!*mirror)
         return;
     account_set_free(&(*mirror)->grows);
-    account_set_free(&(*mirror)->whole);
+    account_set_free(&(*mirror)->ready);
     free((*mirror)->user_domain);
     free((*mirror)->elsewhere);
-    free((*mirror)->state);
     free((*mirror)->trouble);
     free(*mirror);
     *mirror = NULL;
@@ -62,17 +61,24 @@ void mirror_free(Mirror **mirror)
 
 /* ---- what is to be read ---- */
 
-static void forget(Mirror *mirror)
+/* Of the batch that comes. */
+static void drop(Mirror *mirror)
 {
     account_set_free(&mirror->grows);
-    account_set_free(&mirror->whole);
-    xfree(&mirror->state);
+    mirror->last = NULL;
+    mirror->broken = false;
+}
+
+static void forget(Mirror *mirror)
+{
+    drop(mirror);
+    account_set_free(&mirror->ready);
+    directory_unwatch(mirror->directory);
     xfree(&mirror->trouble);
-    mirror->committed = mirror->waits = false;
-    mirror->stale = mirror->asked;
+    mirror->watching = mirror->waits = mirror->held = mirror->accepted = false;
     mirror->looks = (Looks){0};
     mirror->known = false;
-    mirror->look_at = 0;
+    mirror->look_at = mirror->whole_at = 0;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -116,7 +122,6 @@ static Error *learn_now(Mirror *mirror)
         forget(mirror);
         free(mirror->user_domain);
         mirror->user_domain = here ? xstrdup(domain) : NULL;
-        directory_mirrors(mirror->directory, mirror->user_domain);
     }
     free(mirror->elsewhere);
     mirror->elsewhere = elsewhere;
@@ -145,30 +150,47 @@ static void learn(Mirror *mirror)
 
 /* ---- what comes ---- */
 
+static void take_group(Mirror *mirror, const Mail__Account *account)
+{
+    const char *const *members = (const char *const *)account->members;
+
+    if (!account->more)
+        account_set_group(mirror->last, &(AccountGroup){.uuid = account->uuid,
+                                                        .name = account->name,
+                                                        .users = members,
+                                                        .n_users = account->n_members});
+    else if (!account_set_more(mirror->last, account->uuid, members, account->n_members))
+        mirror->broken = true;
+}
+
+static void grow(Mirror *mirror, bool whole)
+{
+    AccountSet *set = account_set_new(whole);
+
+    account_set_append(&mirror->grows, set);
+    mirror->last = set;
+}
+
 static void take_account(Mirror *mirror, const Mail__Account *account)
 {
-    const char *uuid = account->uuid, *name = account->name;
+    bool user = account->kind == MAIL__ACCOUNT_KIND__USER;
+    bool named = account->name && *account->name;
 
-    if (!uuid || !*uuid || !name || !*name || !account->has_kind) {
+    if (!account->uuid || !*account->uuid || !account->has_kind || (!named && !account->gone)) {
         mirror->broken = true; /* mail-ldap never says so */
         return;
     }
-    if (account->kind == MAIL__ACCOUNT_KIND__USER) {
-        account_set_user(mirror->grows, &(AccountUser){uuid, name, account->full_name, account->enabled});
+    if (account->gone) {
+        account_set_gone(mirror->last, user, account->uuid);
         return;
     }
-    const char *const *members = (const char *const *)account->members;
-    if (!account_set_more(mirror->grows, uuid, members, account->n_members))
-        account_set_group(mirror->grows,
-                          &(AccountGroup){.uuid = uuid, .name = name, .users = members, .n_users = account->n_members});
-}
-
-static void take_part(Mirror *mirror, const Envelope *part)
-{
-    const Mail__Accounts *accounts = part->accounts;
-
-    for (size_t i = 0; !mirror->broken && i < accounts->n_accounts; i++)
-        take_account(mirror, accounts->accounts[i]);
+    if (!account_set_whole(mirror->last) && account_set_shrinks(mirror->last))
+        grow(mirror, false); /* what comes back is said after what went */
+    if (user)
+        account_set_user(mirror->last,
+                         &(AccountUser){account->uuid, account->name, account->full_name, account->enabled});
+    else
+        take_group(mirror, account);
 }
 
 static void good(Mirror *mirror, Msec now)
@@ -197,63 +219,69 @@ static void bad(Mirror *mirror, Error *why, Msec now)
     }
 }
 
-/* All of it is there.  What the tables hold already is not written again. */
-static void whole(Mirror *mirror, const Mail__Accounts *last, Msec now)
+/* All of a batch is there. */
+static void batch_end(Mirror *mirror, Msec now)
 {
-    Digest digest = account_set_digest(mirror->grows);
+    bool whole = account_set_whole(mirror->grows);
 
-    mirror->whole_at = now + MIRROR_WHOLE_MS;
-    free(mirror->state);
-    mirror->state = xstrdup(last->state ? last->state : "");
-    mirror->offered_writes = mirror->writes;
-    if (mirror->committed && !mirror->waits && digest_equal(&digest, &mirror->digest)) {
-        directory_mirrored(mirror->directory, mirror->writes);
+    good(mirror, now);
+    if (whole)
+        mirror->whole_at = now + (mirror->held ? MIRROR_HELD_MS : MIRROR_WHOLE_MS);
+    if (mirror->held && !whole) { /* it is of what was not taken */
+        drop(mirror);
         return;
     }
-    mirror->offered = digest;
-    mirror->waits = true;
-    account_set_free(&mirror->whole);
-    mirror->whole = mirror->grows;
-    mirror->grows = NULL;
+    if (account_set_empty(mirror->grows)) {
+        drop(mirror);
+    } else {
+        account_set_append(&mirror->ready, mirror->grows);
+        mirror->grows = mirror->last = NULL;
+        mirror->waits = true;
+    }
+    mirror->offered = directory_taken(mirror->directory);
+    if (!mirror->waits)
+        directory_mirrored(mirror->directory, mirror->offered);
 }
 
-/* The reading has ended well (why NULL), or not.  Takes why. */
-static void end(Mirror *mirror, DirectoryLook look, const Mail__Accounts *last, Error *why, Msec now)
+static void take_part(Mirror *mirror, const Mail__Accounts *accounts, Msec now)
 {
-    Msec rest = look == LOOK_LAST ? (now - mirror->asked_at) * MIRROR_REST : 0;
+    if (accounts->whole && (!mirror->grows || !account_set_whole(mirror->grows)))
+        drop(mirror);
+    if (!mirror->grows)
+        grow(mirror, accounts->whole);
+    for (size_t i = 0; !mirror->broken && i < accounts->n_accounts; i++)
+        take_account(mirror, accounts->accounts[i]);
+    if (accounts->state && !mirror->broken)
+        batch_end(mirror, now);
+}
 
-    if (mirror->broken && !why)
-        why = error_new(ERROR_UNAVAILABLE, "what came is not whole");
-    mirror->asked = false;
-    mirror->look_at = now + (rest > MIRROR_LOOK_MS ? rest : MIRROR_LOOK_MS);
-    if (mirror->stale) {
-        error_free(&why);
-        mirror->look_at = now;
-    } else if (why) {
-        bad(mirror, why, now);
-    } else {
-        good(mirror, now);
-        assert(last || look != LOOK_LAST);
-        if (look == LOOK_LAST)
-            whole(mirror, last, now);
-        else if (mirror->committed && !mirror->waits)
-            directory_mirrored(mirror->directory, mirror->writes);
-    }
-    account_set_free(&mirror->grows);
+/* Takes why. */
+static void over(Mirror *mirror, Error *why, Msec now)
+{
+    if (mirror->broken) /* who watched for us thinks that it was taken */
+        mirror->whole_at = 0;
+    drop(mirror);
+    mirror->watching = false;
+    mirror->look_at = now + MIRROR_LOOK_MS;
+    bad(mirror, why, now);
 }
 
 static void hear(Mirror *mirror, Msec now)
 {
-    while (mirror->asked) {
+    while (mirror->watching) {
         DEFER(envelope_free) Envelope *part = NULL;
         Error *why = NULL;
-        DirectoryLook look = directory_looked(mirror->directory, &part, &why);
-        if (look == LOOK_PENDING)
+        DirectoryNews news = directory_heard(mirror->directory, &part, &why);
+        if (news == NEWS_NONE)
             return;
-        if (part && !mirror->stale)
-            take_part(mirror, part);
-        if (look != LOOK_PART)
-            end(mirror, look, part ? part->accounts : NULL, why, now);
+        if (news == NEWS_PART)
+            take_part(mirror, part->accounts, now);
+        else
+            over(mirror, why, now);
+        if (mirror->broken) {
+            directory_unwatch(mirror->directory);
+            over(mirror, error_new(ERROR_UNAVAILABLE, "what came is not whole"), now);
+        }
     }
 }
 
@@ -261,62 +289,149 @@ static void hear(Mirror *mirror, Msec now)
 
 static void ask(Mirror *mirror, Msec now)
 {
-    bool everything = !mirror->state || now >= mirror->whole_at;
+    bool whole = now >= mirror->whole_at;
 
     if (!mirror->looks.first_at)
         mirror->looks.first_at = now;
-    mirror->writes = directory_writes(mirror->directory, mirror->user_domain);
-    mirror->look_at = now + MIRROR_LOOK_MS;
-    if (!directory_look(mirror->directory, mirror->user_domain, everything ? NULL : mirror->state, now)) {
+    drop(mirror);
+    mirror->watching = directory_watch(mirror->directory, mirror->user_domain, whole, now);
+    if (!mirror->watching) {
+        mirror->look_at = now + MIRROR_LOOK_MS;
         bad(mirror, error_new(ERROR_UNAVAILABLE, "mail-ldap is not there"), now);
         return;
     }
-    mirror->asked = true;
-    mirror->stale = mirror->broken = false;
-    mirror->asked_at = now;
-    mirror->grows = account_set_new();
+    if (whole) /* until it is here: asked for again if it does not come */
+        mirror->whole_at = now + MIRROR_WHOLE_MS;
 }
 
-static bool ours_unseen(const Mirror *mirror)
+static void take_acceptance(Mirror *mirror)
 {
-    return directory_writes(mirror->directory, mirror->user_domain) != mirror->writes;
+    if (!directory_acceptance(mirror->directory, mirror->user_domain))
+        return;
+    if (!mirror->held) {
+        directory_accepted(mirror->directory,
+                           error_new(ERROR_NOT_FOUND, "nothing of user domain %s is held", mirror->user_domain));
+        return;
+    }
+    mirror->accepted = true;
+    mirror->whole_at = 0;
 }
 
 AccountSet *mirror_run(Mirror *mirror, Msec now)
 {
     learn(mirror);
     hear(mirror, now);
-    if (mirror->user_domain && !mirror->asked && (now >= mirror->look_at || ours_unseen(mirror)))
+    if (mirror->user_domain)
+        take_acceptance(mirror);
+    if (mirror->user_domain && now >= (mirror->watching ? mirror->whole_at : mirror->look_at))
         ask(mirror, now);
-    AccountSet *set = mirror->whole;
-    mirror->whole = NULL;
+    AccountSet *set = mirror->ready;
+    mirror->ready = NULL;
     return set;
 }
 
 void mirror_wait(const Mirror *mirror, Waiter *wake)
 {
-    if (!mirror->user_domain || mirror->asked) /* the answer wakes us through directory_wait */
-        return;
-    waiter_at(wake, mirror->look_at);
-    if (ours_unseen(mirror))
-        waiter_now(wake);
+    if (mirror->user_domain) /* news wake us through directory_wait */
+        waiter_at(wake, mirror->watching ? mirror->whole_at : mirror->look_at);
 }
 
 void mirror_written(Mirror *mirror)
 {
-    if (!mirror->waits)
+    if (mirror->held && !mirror->waits)
         return;
-    mirror->waits = false;
-    mirror->committed = true;
-    mirror->digest = mirror->offered;
-    directory_mirrored(mirror->directory, mirror->offered_writes);
+    if (mirror->held)
+        journal_happened(mirror->journal, MAIL__FACT_STATE__GOOD, "directory taken again", "user domain %s: %s",
+                         mirror->user_domain, mirror->accepted ? "accepted" : "its users are back");
+    mirror->held = mirror->waits = false;
+    directory_mirrored(mirror->directory, mirror->offered);
+    if (mirror->accepted)
+        directory_accepted(mirror->directory, NULL);
+    mirror->accepted = false;
 }
 
 void mirror_again(Mirror *mirror)
 {
-    mirror->committed = false;
-    xfree(&mirror->state);
-    mirror->look_at = 0;
+    account_set_free(&mirror->ready);
+    mirror->waits = false;
+    mirror->whole_at = mirror->look_at = 0;
+}
+
+/* ---- mailboxes of others ---- */
+
+bool mirror_claims(const Mirror *mirror)
+{
+    return mirror->user_domain && directory_claim(mirror->directory, mirror->user_domain);
+}
+
+Error *mirror_claim_write(Mirror *mirror, Tables *tables)
+{
+    const char *name = mirror->user_domain ? directory_claim(mirror->directory, mirror->user_domain) : NULL;
+    DEFER(xfree) char *uuid = NULL;
+
+    mirror->claim_written = false;
+    if (!name)
+        return NULL;
+    Error *err = tables_user_uuid(tables, name, &uuid);
+    if (err)
+        return err;
+    if (!uuid) {
+        directory_claimed(mirror->directory, mirror->user_domain,
+                          error_new(ERROR_NOT_FOUND, "user %s does not exist", name));
+        return NULL;
+    }
+    err = journal_own_begin(mirror->journal);
+    if (!err)
+        err = journal_own_end(mirror->journal, journal_own(mirror->journal, name, uuid));
+    if (!err)
+        err = tables_touch_user(tables, name);
+    mirror->claim_written = !err;
+    return err;
+}
+
+void mirror_claim_written(Mirror *mirror)
+{
+    if (mirror->claim_written && mirror->user_domain)
+        directory_claimed(mirror->directory, mirror->user_domain, NULL);
+    mirror->claim_written = false;
+}
+
+/* ---- shrinking ---- */
+
+uint64_t mirror_removals(const Mirror *mirror)
+{
+    return directory_removals(mirror->directory);
+}
+
+bool shrinks_suddenly(size_t before, size_t after)
+{
+    return before && (!after || (after * 2 <= before && before - after > MIRROR_FEW));
+}
+
+bool mirror_holds(Mirror *mirror, size_t before, size_t after)
+{
+    bool again = mirror->held;
+
+    if (!shrinks_suddenly(before, after) ||
+        (mirror->accepted && !shrinks_suddenly(mirror->held_after, after))) /* as many as were shown, about */
+        return false;
+    if (mirror->accepted)
+        directory_accepted(mirror->directory,
+                           error_new(ERROR_CONFLICT, "user domain %s has %zu users now, was %zu: look again",
+                                     mirror->user_domain, after, mirror->held_after));
+    mirror->held = true;
+    mirror->held_before = before;
+    mirror->held_after = after;
+    mirror->waits = mirror->accepted = false;
+    account_set_free(&mirror->ready);
+    if (mirror->whole_at > mirror->looks.good_at + MIRROR_HELD_MS)
+        mirror->whole_at = mirror->looks.good_at + MIRROR_HELD_MS;
+    directory_mirrored(mirror->directory, mirror->offered);
+    if (!again)
+        journal_happened(mirror->journal, MAIL__FACT_STATE__BAD, "directory held",
+                         "user domain %s: %zu of %zu users are left: mailctl user-domain accept %s, if that is so",
+                         mirror->user_domain, after, before, mirror->user_domain);
+    return true;
 }
 
 /* ---- what is so ---- */
@@ -334,7 +449,12 @@ bool mirror_away(const Mirror *mirror, bool *ret_away)
     return mirror->known;
 }
 
-const char *mirror_trouble(const Mirror *mirror, Mail__FactState *ret_state)
+Msec mirror_seen_at(const Mirror *mirror)
+{
+    return mirror->looks.good_at;
+}
+
+const char *mirror_trouble(Mirror *mirror, Mail__FactState *ret_state)
 {
     if (mirror->elsewhere) {
         *ret_state = MAIL__FACT_STATE__UNKNOWN;
@@ -343,6 +463,13 @@ const char *mirror_trouble(const Mirror *mirror, Mail__FactState *ret_state)
     if (mirror->revision && !mirror->user_domain) {
         *ret_state = MAIL__FACT_STATE__GOOD;
         return "no instance is placed here: none are needed";
+    }
+    if (mirror->held && !mirror->away) {
+        *ret_state = MAIL__FACT_STATE__DEGRADED;
+        snprintf(mirror->text, sizeof mirror->text,
+                 "held: the directory has %zu users, was %zu; those known go on: mailctl user-domain accept %s",
+                 mirror->held_after, mirror->held_before, mirror->user_domain);
+        return mirror->text;
     }
     *ret_state = mirror->away ? MAIL__FACT_STATE__BAD : MAIL__FACT_STATE__DEGRADED;
     return mirror->trouble;

@@ -1,7 +1,6 @@
 #include "accounts/set.h"
 
 #include "base/alloc.h"
-#include "base/buf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +11,28 @@ typedef struct Group {
     size_t n_users, n_groups, room;
 } Group;
 
+typedef struct Gone {
+    bool user;
+    char *uuid;
+} Gone;
+
 struct AccountSet {
+    bool whole;
+    AccountSet *next;
     AccountUser *users; /* their texts are owned */
     size_t n_users, users_room;
     Group *groups;
     size_t n_groups, groups_room;
+    Gone *gone;
+    size_t n_gone, gone_room;
 };
 
-AccountSet *account_set_new(void)
+AccountSet *account_set_new(bool whole)
 {
-    return xcalloc(1, sizeof(AccountSet));
+    AccountSet *set = xcalloc(1, sizeof *set);
+
+    set->whole = whole;
+    return set;
 }
 
 static void texts_free(char **texts, size_t n)
@@ -31,10 +42,8 @@ static void texts_free(char **texts, size_t n)
     free(texts);
 }
 
-void account_set_free(AccountSet **set)
+static void one_free(AccountSet **set)
 {
-    if (!*set)
-        return;
     for (size_t i = 0; i < (*set)->n_users; i++) {
         free((char *)(*set)->users[i].uuid);
         free((char *)(*set)->users[i].name);
@@ -47,10 +56,65 @@ void account_set_free(AccountSet **set)
         texts_free(group->users, group->n_users);
         texts_free(group->groups, group->n_groups);
     }
+    for (size_t i = 0; i < (*set)->n_gone; i++)
+        free((*set)->gone[i].uuid);
     free((*set)->users);
     free((*set)->groups);
+    free((*set)->gone);
     free(*set);
     *set = NULL;
+}
+
+void account_set_free(AccountSet **set)
+{
+    while (*set) {
+        AccountSet *next = (*set)->next;
+        one_free(set);
+        *set = next;
+    }
+}
+
+void account_set_append(AccountSet **set, AccountSet *next)
+{
+    AccountSet **at = set;
+
+    for (AccountSet *later = next; later; later = later->next)
+        if (later->whole) { /* the first of them: what it brings is a chain, too */
+            account_set_free(set);
+            break;
+        }
+    while (*at)
+        at = &(*at)->next;
+    *at = next;
+}
+
+const AccountSet *account_set_next(const AccountSet *set)
+{
+    return set->next;
+}
+
+bool account_set_whole(const AccountSet *set)
+{
+    return set->whole;
+}
+
+bool account_set_empty(const AccountSet *set)
+{
+    return !set->whole && !set->n_users && !set->n_groups && !set->n_gone;
+}
+
+bool account_set_shrinks(const AccountSet *set)
+{
+    return set->whole || set->n_gone;
+}
+
+void account_set_gone(AccountSet *set, bool user, const char *uuid)
+{
+    if (set->n_gone == set->gone_room) {
+        set->gone_room = set->gone_room ? set->gone_room * 2 : 16;
+        set->gone = xrealloc(set->gone, set->gone_room * sizeof *set->gone);
+    }
+    set->gone[set->n_gone++] = (Gone){user, xstrdup(uuid)};
 }
 
 size_t account_set_users(const AccountSet *set)
@@ -111,41 +175,9 @@ bool account_set_more(AccountSet *set, const char *uuid, const char *const *user
     return true;
 }
 
-/* With their ends: "ab" "c" is not "a" "bc". */
-static void text_into(Buf *bytes, const char *text)
+static Error *one_write(const AccountSet *set, Tables *tables)
 {
-    buf_append(bytes, text ? text : "\1", (text ? strlen(text) : 1) + 1);
-}
-
-static void texts_into(Buf *bytes, char *const *texts, size_t n)
-{
-    buf_append(bytes, &n, sizeof n);
-    for (size_t i = 0; i < n; i++)
-        text_into(bytes, texts[i]);
-}
-
-Digest account_set_digest(const AccountSet *set)
-{
-    DEFER(buf_done) Buf bytes = {0};
-
-    for (size_t i = 0; i < set->n_users; i++) {
-        text_into(&bytes, set->users[i].uuid);
-        text_into(&bytes, set->users[i].name);
-        text_into(&bytes, set->users[i].full_name);
-        text_into(&bytes, set->users[i].enabled ? "+" : "-");
-    }
-    for (size_t i = 0; i < set->n_groups; i++) {
-        text_into(&bytes, set->groups[i].uuid);
-        text_into(&bytes, set->groups[i].name);
-        texts_into(&bytes, set->groups[i].users, set->groups[i].n_users);
-        texts_into(&bytes, set->groups[i].groups, set->groups[i].n_groups);
-    }
-    return digest_of(bytes.data, bytes.size);
-}
-
-Error *account_set_write(const AccountSet *set, Tables *tables)
-{
-    Error *err = tables_accounts_begin(tables);
+    Error *err = set->whole ? tables_accounts_begin(tables) : NULL;
 
     for (size_t i = 0; !err && i < set->n_users; i++)
         err = tables_account_user(tables, &set->users[i]);
@@ -160,5 +192,17 @@ Error *account_set_write(const AccountSet *set, Tables *tables)
                                                .n_groups = group->n_groups,
                                            });
     }
-    return err ? err : tables_accounts_end(tables);
+    for (size_t i = 0; !err && i < set->n_gone; i++)
+        err = set->gone[i].user ? tables_account_user_gone(tables, set->gone[i].uuid)
+                                : tables_account_group_gone(tables, set->gone[i].uuid);
+    return err || !set->whole ? err : tables_accounts_end(tables);
+}
+
+Error *account_set_write(const AccountSet *set, Tables *tables)
+{
+    Error *err = NULL;
+
+    for (; !err && set; set = set->next)
+        err = one_write(set, tables);
+    return err;
 }

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/loop.h"
+#include "ldap/sync.h"
 
 #include <assert.h>
 #include <ldap.h>
@@ -13,6 +14,7 @@
 struct Conn {
     LDAP *ld;
     bool lost;
+    int sync_id; /* of the search that goes on; 0: none */
 };
 
 /* ---- what the directory's answers mean ---- */
@@ -364,6 +366,156 @@ Error *conn_search(Conn *conn, const char *base, Scope scope, const char *filter
     } while (!err && search.cookie.bv_len);
     ber_memfree(search.cookie.bv_val);
     return err;
+}
+
+/* ---- a search that goes on ---- */
+
+static Error *find_sync(void *context, const Entry *entry)
+{
+    const Attribute *offered = entry_attribute(entry, "supportedControl");
+    bool *found = context;
+
+    for (size_t i = 0; offered && i < offered->n; i++)
+        *found = *found || strcmp(offered->values[i].data, LDAP_CONTROL_SYNC) == 0;
+    return NULL;
+}
+
+Error *conn_may_sync(Conn *conn)
+{
+    bool offered = false;
+
+    Error *err = conn_search(conn, "", SCOPE_BASE, "(objectClass=*)", (const char *const[]){"supportedControl", NULL},
+                             find_sync, &offered);
+    if (!err && !offered)
+        err = error_new(ERROR_UNSUPPORTED, "directory: it does not offer to tell what changes");
+    return err;
+}
+
+Error *conn_sync(Conn *conn, const char *base, const char *filter, const char *const *attributes, const char *cookie)
+{
+    DEFER(buf_done) Buf value = {0};
+    LDAPControl control = {(char *)LDAP_CONTROL_SYNC, {0, NULL}, 1};
+
+    assert(!conn->sync_id);
+    sync_request(cookie, &value);
+    control.ldctl_value = (struct berval){value.size, (char *)value.data};
+    int rc = ldap_search_ext(conn->ld, base, LDAP_SCOPE_SUBTREE, filter, (char **)attributes, 0,
+                             (LDAPControl *[]){&control, NULL}, NULL, NULL, LDAP_NO_LIMIT, &conn->sync_id);
+    return rc == LDAP_SUCCESS ? NULL : broken(conn, rc);
+}
+
+typedef struct Syncing {
+    Conn *conn;
+    Error *(*each)(void *context, const SyncNews *news);
+    void *context;
+} Syncing;
+
+static Error *not_understood(Conn *conn)
+{
+    conn->lost = true;
+    return error_new(ERROR_UNAVAILABLE, "directory: its news are not understood");
+}
+
+static Error *sync_entry(const Syncing *syncing, LDAPMessage *message)
+{
+    DEFER(held_done) Held held = {0};
+    LDAPControl **controls = NULL;
+    SyncState state = {0};
+
+    int rc = ldap_get_entry_controls(syncing->conn->ld, message, &controls);
+    LDAPControl *control = rc == LDAP_SUCCESS ? ldap_control_find(LDAP_CONTROL_SYNC_STATE, controls, NULL) : NULL;
+    bool understood = control && sync_state_read(control->ldctl_value.bv_val, control->ldctl_value.bv_len, &state);
+    ldap_controls_free(controls);
+    if (!understood)
+        return not_understood(syncing->conn);
+    SyncNews news = {
+        .what = state.what, .uuids = &state.uuid, .n_uuids = 1, .cookie = *state.cookie ? state.cookie : NULL};
+    hold(&held, syncing->conn, message);
+    Entry entry = {held.dn ? held.dn : "", held.attributes, held.n};
+    news.entry = &entry;
+    return syncing->each(syncing->context, &news);
+}
+
+static Error *sync_info(const Syncing *syncing, LDAPMessage *message)
+{
+    struct berval *value = NULL;
+    char *oid = NULL;
+    SyncInfo info = {0};
+
+    int rc = ldap_parse_intermediate(syncing->conn->ld, message, &oid, &value, NULL, 0);
+    bool ours = rc == LDAP_SUCCESS && oid && strcmp(oid, LDAP_SYNC_INFO) == 0;
+    bool understood = ours && value && sync_info_read(value->bv_val, value->bv_len, &info);
+    ldap_memfree(oid);
+    ber_bvfree(value);
+    if (!understood)
+        return ours || rc != LDAP_SUCCESS ? not_understood(syncing->conn) : NULL;
+    SyncNews news = {
+        .what = info.what,
+        .uuids = (const unsigned char(*)[UUID_OCTETS])info.uuids.data,
+        .n_uuids = info.uuids.size / UUID_OCTETS,
+        .cookie = *info.cookie ? info.cookie : NULL,
+    };
+    Error *err = syncing->each(syncing->context, &news);
+    if (!err && info.then_refreshed)
+        err = syncing->each(syncing->context, &(SyncNews){.what = SYNC_REFRESHED, .cookie = news.cookie});
+    buf_done(&info.uuids);
+    return err;
+}
+
+/* Whatever it says: it goes on no more. */
+static Error *sync_over(Conn *conn, LDAPMessage *message)
+{
+    int result = LDAP_OTHER;
+    char *more = NULL;
+
+    int rc = ldap_parse_result(conn->ld, message, &result, NULL, &more, NULL, NULL, 0);
+    bool stale = result == LDAP_SYNC_REFRESH_REQUIRED || result == LDAP_UNWILLING_TO_PERFORM;
+    Error *err = rc != LDAP_SUCCESS ? broken(conn, rc) : answer_error(result, more);
+    err->code = rc == LDAP_SUCCESS && stale ? ERROR_CONFLICT : ERROR_UNAVAILABLE;
+    if (result == LDAP_UNAVAILABLE_CRITICAL_EXTENSION) /* slapd offers it, and this database has it not */
+        err->code = ERROR_UNSUPPORTED;
+    ldap_memfree(more);
+    conn->lost = true;
+    return err;
+}
+
+static Error *sync_message(const Syncing *syncing, LDAPMessage *message)
+{
+    switch (ldap_msgtype(message)) {
+    case LDAP_RES_SEARCH_ENTRY:
+        return sync_entry(syncing, message);
+    case LDAP_RES_INTERMEDIATE:
+        return sync_info(syncing, message);
+    case LDAP_RES_SEARCH_RESULT:
+        return sync_over(syncing->conn, message);
+    default: /* a referral */
+        return NULL;
+    }
+}
+
+Error *conn_synced(Conn *conn, Error *(*each)(void *context, const SyncNews *news), void *context)
+{
+    Syncing syncing = {conn, each, context};
+    Error *err = NULL;
+
+    while (!err) {
+        struct timeval at_once = {0, 0};
+        LDAPMessage *message = NULL;
+        int got = ldap_result(conn->ld, conn->sync_id, LDAP_MSG_ONE, &at_once, &message);
+        if (got == 0)
+            return NULL;
+        err = got < 0 ? broken(conn, LDAP_SERVER_DOWN) : sync_message(&syncing, message);
+        ldap_msgfree(message);
+    }
+    return err;
+}
+
+int conn_fd(const Conn *conn)
+{
+    int fd = -1;
+
+    ldap_get_option(conn->ld, LDAP_OPT_DESC, &fd);
+    return fd;
 }
 
 /* ---- changing ---- */

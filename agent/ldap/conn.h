@@ -7,7 +7,7 @@
  * Errors: UNAVAILABLE (away, late, an answer that is not whole), NOT_FOUND, EXISTS,
  * CONFLICT (a value is there already, or is not), INVALID (the directory's rules), DENIED.
  *
- * Source: RFC 4511, RFC 2696 (paged results), RFC 3062 (password modify).
+ * Source: RFC 4511, RFC 2696 (paged results), RFC 3062 (password modify), RFC 4533 (content synchronisation).
  */
 #pragma once
 #include "base/error.h"
@@ -53,6 +53,39 @@ typedef enum Scope { SCOPE_BASE, SCOPE_ONE } Scope;
 /* In pages; 'each' ends it with an error.  'attributes' ends with NULL. */
 CHECKED Error *conn_search(Conn *conn, const char *base, Scope scope, const char *filter, const char *const *attributes,
                            Error *(*each)(void *context, const Entry *entry), void *context);
+
+/* ---- a search that goes on (RFC 4533, refresh and persist) ---- */
+
+typedef enum SyncWhat {
+    SYNC_CHANGED,   /* 'entry' came or changed */
+    SYNC_PRESENT,   /* 'uuids' are as they were */
+    SYNC_DELETED,   /* 'uuids' are gone */
+    SYNC_MENTIONED, /* a phase is over in which all that is there was said: the rest is gone */
+    SYNC_REFRESHED, /* from now on what happens is said as it happens */
+    SYNC_COOKIE,    /* nothing but the cookie */
+} SyncWhat;
+
+enum { UUID_OCTETS = 16, UUID_TEXT = 37 };
+
+typedef struct SyncNews {
+    SyncWhat what;
+    const Entry *entry;
+    const unsigned char (*uuids)[UUID_OCTETS];
+    size_t n_uuids;
+    const char *cookie; /* that holds with this; NULL: none was said */
+} SyncNews;
+
+/* UNSUPPORTED: the directory does not offer it. */
+CHECKED Error *conn_may_sync(Conn *conn);
+/* Below 'base'.  cookie NULL: from nothing.  One for each connection. */
+CHECKED Error *conn_sync(Conn *conn, const char *base, const char *filter, const char *const *attributes,
+                         const char *cookie);
+/* All that has come; waits for nothing.  CONFLICT: the directory does not take the cookie; UNSUPPORTED: it does not do this; any
+ * error ends it. */
+CHECKED Error *conn_synced(Conn *conn, Error *(*each)(void *context, const SyncNews *news), void *context);
+int conn_fd(const Conn *conn);
+
+void uuid_text(const unsigned char *octets, char text[UUID_TEXT]);
 
 /* What an entry shall be, or how it changes.  Zeroes are no change; values are copied. */
 typedef enum ModOp { MOD_ADD, MOD_DELETE, MOD_REPLACE } ModOp;

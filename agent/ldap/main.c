@@ -75,6 +75,7 @@ static Error *run(const Args *args)
             break;
         Waiter wake = waiter_start();
         local_peer_wait(agent, &wake);
+        serve_wait(serve, &wake);
         waiter_block(&wake); /* the only place that sleeps, but for the directory's answers */
     }
     if (err && err->code == ERROR_UNAVAILABLE)

@@ -32,6 +32,15 @@ Place place_of(const char *socket, const char *user_domain)
     };
 }
 
+bool dn_is_one_below(const char *dn, const char *above)
+{
+    const char *at = dn;
+
+    while (*at && *at != ',')
+        at += *at == '\\' && at[1] ? 2 : 1;
+    return *at == ',' && strcasecmp(at + 1, above) == 0;
+}
+
 void place_done(Place *place)
 {
     free(place->user_domain);
@@ -169,7 +178,7 @@ void account_list_done(AccountList *list)
     *list = (AccountList){0};
 }
 
-static Error *list_take(AccountList *list, Mail__Account *account)
+Error *account_list_take(AccountList *list, Mail__Account *account)
 {
     if (list->n == list->room) {
         list->room = list->room ? list->room * 2 : 64;
@@ -197,7 +206,7 @@ static Error *take_entry(void *context, const Entry *entry)
     if (err)
         return err;
     if (account)
-        return list_take(taking->list, account);
+        return account_list_take(taking->list, account);
     taking->list->left_out++;
     return NULL;
 }
@@ -249,9 +258,9 @@ Error *people_state(Conn *conn, const Place *place, char **ret_state)
                              (const char *const[]){"contextCSN", NULL}, take_csn, &state);
     if (err)
         return err;
-    if (!state || strlen(state) > 1000 || !utf8_valid(state, strlen(state)))
-        return error_new(ERROR_UNAVAILABLE, "directory: it does not say its contextCSN");
-    *ret_state = state;
+    if (state && (strlen(state) > 1000 || !utf8_valid(state, strlen(state))))
+        return error_new(ERROR_UNAVAILABLE, "directory: its contextCSN is none");
+    *ret_state = state ? state : xstrdup("");
     state = NULL;
     return NULL;
 }
@@ -305,7 +314,7 @@ static Error *read_all(Conn *conn, const Place *place, const Mail__DirectoryRead
     for (size_t i = 0; !err && i < groups.n; i++) {
         if (read->has_kind && users)
             break;
-        err = list_take(list, groups.items[i]);
+        err = account_list_take(list, groups.items[i]);
         groups.items[i] = NULL;
     }
     list->left_out += groups.left_out;
@@ -415,7 +424,7 @@ static Error *read_one(Conn *conn, const Place *place, Mail__AccountKind kind, c
         err = groups_of(conn, place, account);
     if (!account)
         return err;
-    Error *full = list_take(list, account);
+    Error *full = account_list_take(list, account);
     if (!err)
         return full;
     error_free(&full);

@@ -21,6 +21,9 @@ typedef struct Place {
     char *socket;
 } Place;
 
+/* Is one step below 'above', in the writing of one server? */
+bool dn_is_one_below(const char *dn, const char *above);
+
 Place place_of(const char *socket, const char *user_domain);
 void place_done(Place *place);
 
@@ -32,8 +35,10 @@ typedef struct AccountList {
 } AccountList;
 
 void account_list_done(AccountList *list);
+/* Takes the account.  UNAVAILABLE: the list is too large. */
+CHECKED Error *account_list_take(AccountList *list, Mail__Account *account);
 
-/* contextCSN.  UNAVAILABLE, where it has none. */
+/* contextCSN; empty, where it has none. */
 CHECKED Error *people_state(Conn *conn, const Place *place, char **ret_state);
 
 /* What 'read' asks for.  NOT_FOUND: by name, with the nearest one. */
@@ -46,8 +51,6 @@ void account_free(Mail__Account **account);
 
 /* "user alcie does not exist", with the nearest name as a hint. */
 CHECKED Error *people_missing(Conn *conn, const Place *place, Mail__AccountKind kind, const char *name);
-
-/* ---- for tests ---- */
 
 /* What an entry says; NULL: it is left out.  UNAVAILABLE: without entryUUID, which only rights can hide. */
 CHECKED Error *account_of_entry(Mail__AccountKind kind, const Entry *entry, Mail__Account **ret_account);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "ldap/change.h"
+#include "ldap/watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 enum {
     QUEUED_MOST = LOCAL_QUEUE_MAX / 4,
     ACCOUNT_BYTES_MAX = 384 * 1024, /* more members than fit into this are said in several accounts */
+    CATCH_UP_MS = 2000,             /* after a change of ours, until the directory tells of it */
 };
 
 struct Serve {
@@ -17,6 +19,9 @@ struct Serve {
     Numbers numbers;
     Conn *conn;
     size_t left_out; /* said once */
+    Watch *watch;
+    uint64_t watch_id; /* of who asked for it */
+    uint32_t watch_seq;
 };
 
 Serve *serve_new(const char *socket, const char *user_domain)
@@ -24,6 +29,7 @@ Serve *serve_new(const char *socket, const char *user_domain)
     Serve *serve = xcalloc(1, sizeof *serve);
 
     serve->place = place_of(socket, user_domain);
+    serve->watch = watch_new(&serve->place);
     return serve;
 }
 
@@ -31,6 +37,7 @@ void serve_free(Serve **serve)
 {
     if (!*serve)
         return;
+    watch_free(&(*serve)->watch);
     conn_free(&(*serve)->conn);
     place_done(&(*serve)->place);
     free(*serve);
@@ -93,6 +100,7 @@ typedef struct Parts {
     uint64_t id;
     uint32_t seq;
     const Place *place;
+    bool watched, whole;
     Mail__Account *items[ENVELOPE_PART_BYTES / 8]; /* of the part that grows; none is smaller than 8 octets */
     size_t n, octets;
 } Parts;
@@ -106,10 +114,11 @@ static Error *part_say(Parts *parts, const char *state)
     body.accounts = parts->items;
     body.user_domain = parts->place->user_domain;
     body.state = (char *)state;
+    body.has_whole = body.whole = parts->whole;
     reply.body_case = MAIL__ENVELOPE__BODY_ACCOUNTS;
     reply.accounts = &body;
     parts->n = parts->octets = 0;
-    return say(parts->agent, &reply, parts->id, parts->seq++, state != NULL);
+    return say(parts->agent, &reply, parts->id, parts->seq++, state != NULL && !parts->watched);
 }
 
 static Error *part_add(Parts *parts, Mail__Account *account)
@@ -141,6 +150,7 @@ static Error *account_say(Parts *parts, Mail__Account *account)
         piece.n_members = 0;
         while (at + piece.n_members < account->n_members && octets < ACCOUNT_BYTES_MAX / 2)
             octets += strlen(account->members[at + piece.n_members++]) + 4;
+        piece.has_more = piece.more = at > 0;
         err = part_add(parts, &piece);
         if (!err)
             err = part_say(parts, NULL); /* at once: 'piece' changes */
@@ -148,39 +158,50 @@ static Error *account_say(Parts *parts, Mail__Account *account)
     return err;
 }
 
-static Error *accounts_say(const Serve *serve, LocalPeer *agent, uint64_t id, const AccountList *list)
+/* With those it has; the rest of 'parts' says how. */
+static Error *accounts_say(Parts *parts, const AccountList *list, const char *state)
 {
-    Parts *parts = xcalloc(1, sizeof *parts);
     Error *err = NULL;
 
-    *parts = (Parts){.agent = agent, .id = id, .place = &serve->place};
     for (size_t i = 0; !err && i < list->n; i++)
         err = account_say(parts, list->items[i]);
-    if (!err)
-        err = part_say(parts, list->state);
+    return err || (!state && !parts->n) ? err : part_say(parts, state);
+}
+
+static Error *list_say(const Serve *serve, LocalPeer *agent, uint64_t id, const AccountList *list)
+{
+    Parts *parts = xcalloc(1, sizeof *parts);
+
+    *parts = (Parts){.agent = agent, .id = id, .place = &serve->place};
+    Error *err = accounts_say(parts, list, list->state);
     free(parts);
     return err;
 }
 
-/* ---- one request ---- */
+/* ---- who watches ---- */
 
-static Error *connected(Serve *serve)
+typedef struct Watcher {
+    Serve *serve;
+    LocalPeer *agent;
+} Watcher;
+
+static Error *batch_say(void *context, const Batch *batch)
 {
-    if (serve->conn && conn_lost(serve->conn))
-        conn_free(&serve->conn);
-    return serve->conn ? NULL : conn_open(serve->place.socket, &serve->conn);
-}
+    const Watcher *watcher = context;
+    Serve *serve = watcher->serve;
+    Parts *parts = xcalloc(1, sizeof *parts);
 
-static Error *still_stands(Serve *serve, const char *unless, bool *ret_stands)
-{
-    DEFER(xfree) char *state = NULL;
-
-    *ret_stands = false;
-    if (!unless || !*unless)
-        return NULL;
-    Error *err = people_state(serve->conn, &serve->place, &state);
-    if (!err)
-        *ret_stands = strcmp(state, unless) == 0;
+    *parts = (Parts){
+        .agent = watcher->agent,
+        .id = serve->watch_id,
+        .seq = serve->watch_seq,
+        .place = &serve->place,
+        .watched = true,
+        .whole = batch->whole,
+    };
+    Error *err = accounts_say(parts, batch->accounts, batch->state);
+    serve->watch_seq = parts->seq;
+    free(parts);
     return err;
 }
 
@@ -192,45 +213,107 @@ static void tell_left_out(Serve *serve, size_t n)
     serve->left_out = n;
 }
 
+/* Takes err, which ended the watch; said: the agent's connection is over, too. */
+static Error *watch_ended(Serve *serve, LocalPeer *agent, Error *err, bool said)
+{
+    if (!err || said)
+        return err;
+    return say_failure(agent, serve->watch_id, err);
+}
+
+static Error *watch_mind(Serve *serve, LocalPeer *agent)
+{
+    Watcher watcher = {serve, agent};
+    bool said = false;
+
+    Error *err = watch_run(serve->watch, &(WatchSay){batch_say, &watcher}, clock_ms(), &said);
+    tell_left_out(serve, watch_left_out(serve->watch));
+    return watch_ended(serve, agent, err, said);
+}
+
+static Error *watch_begin(Serve *serve, LocalPeer *agent, uint64_t id, const Mail__DirectoryWatch *asked)
+{
+    serve->watch_id = id;
+    serve->watch_seq = 0;
+    return watch_ended(serve, agent, watch_start(serve->watch, asked->whole, clock_ms()), false);
+}
+
+/* What a change did is said before it is answered, so that who asked can wait for both. */
+static Error *watch_follow(Serve *serve, LocalPeer *agent)
+{
+    Watcher watcher = {serve, agent};
+    DEFER(xfree) char *state = NULL;
+    bool said = false;
+
+    if (!watch_on(serve->watch))
+        return NULL;
+    Error *err = people_state(serve->conn, &serve->place, &state);
+    if (err) { /* the change was made: it is seen some other time */
+        error_free(&err);
+        return NULL;
+    }
+    err = watch_catch_up(serve->watch, &(WatchSay){batch_say, &watcher}, state, clock_ms() + CATCH_UP_MS, &said);
+    return watch_ended(serve, agent, err, said);
+}
+
+/* ---- one request ---- */
+
+static Error *connected(Serve *serve)
+{
+    if (serve->conn && conn_lost(serve->conn))
+        conn_free(&serve->conn);
+    return serve->conn ? NULL : conn_open(serve->place.socket, &serve->conn);
+}
+
 /* *ret_why: why it is refused. */
 static Error *read_accounts(Serve *serve, LocalPeer *agent, uint64_t id, const Mail__DirectoryRead *read,
                             Error **ret_why)
 {
     DEFER(account_list_done) AccountList list = {0};
-    bool stands = false;
 
-    *ret_why = still_stands(serve, read->unless, &stands);
-    if (!*ret_why && stands)
-        return say_done(agent, id);
-    if (!*ret_why)
-        *ret_why = people_read(serve->conn, &serve->place, read, &list);
+    *ret_why = people_read(serve->conn, &serve->place, read, &list);
     if (*ret_why)
         return NULL;
     if (!read->name)
         tell_left_out(serve, list.left_out);
-    return accounts_say(serve, agent, id, &list);
+    return list_say(serve, agent, id, &list);
+}
+
+static Error *write_account(Serve *serve, LocalPeer *agent, uint64_t id, Mail__DirectoryWrite *write, Error **ret_why)
+{
+    *ret_why = people_change(serve->conn, &serve->place, &serve->numbers, write);
+    if (*ret_why)
+        return NULL;
+    Error *err = watch_follow(serve, agent);
+    return err ? err : say_done(agent, id);
 }
 
 static Error *answer(Serve *serve, LocalPeer *agent, const Envelope *request)
 {
     const Mail__Directory *body = request->directory;
+    bool asks = request->body_case == MAIL__ENVELOPE__BODY_DIRECTORY;
     Error *err = NULL, *why = NULL;
 
-    if (request->body_case != MAIL__ENVELOPE__BODY_DIRECTORY || !body->read == !body->write)
-        why = error_new(ERROR_INVALID, "neither one read nor one write");
+    if (!asks || (body->read != NULL) + (body->write != NULL) + (body->watch != NULL) != 1)
+        why = error_new(ERROR_INVALID, "neither one read, one write nor one watch");
+    if (!why && body->watch)
+        return watch_begin(serve, agent, request->id, body->watch);
     if (!why)
         why = connected(serve);
     if (!why && body->read)
         err = read_accounts(serve, agent, request->id, body->read, &why);
     else if (!why)
-        why = people_change(serve->conn, &serve->place, &serve->numbers, body->write);
+        err = write_account(serve, agent, request->id, body->write, &why);
     if (err) {
         error_free(&why);
         return err;
     }
-    if (why)
-        return say_failure(agent, request->id, why);
-    return body->write ? say_done(agent, request->id) : NULL;
+    return why ? say_failure(agent, request->id, why) : NULL;
+}
+
+void serve_wait(const Serve *serve, Waiter *wake)
+{
+    watch_wait(serve->watch, wake);
 }
 
 Error *serve_run(Serve *serve, LocalPeer *agent)
@@ -239,8 +322,10 @@ Error *serve_run(Serve *serve, LocalPeer *agent)
         DEFER(envelope_free) Envelope *envelope = NULL;
         uint64_t id = 0;
         Error *err = local_receive(agent, &envelope, &id);
-        if (err || !envelope)
+        if (err)
             return err;
+        if (!envelope)
+            return watch_mind(serve, agent);
         err = answer(serve, agent, envelope);
         if (err)
             return err;

@@ -122,6 +122,69 @@ Error *run_account_change(Cli *cli, const Line *line, int *ret_exit)
     return with_way_out(cli, line, name, err);
 }
 
+/* ---- what was held ---- */
+
+/* "user-domain staff accepted (120 ms)" */
+static Error *release(Cli *cli, const Line *line, Mail__Directory *directory)
+{
+    DEFER(envelope_free) Envelope *answer = NULL;
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Msec since = clock_ms();
+
+    envelope.body_case = MAIL__ENVELOPE__BODY_DIRECTORY;
+    envelope.directory = directory;
+    Error *err = call_one(cli, &envelope, true, &answer);
+    if (err)
+        return err;
+    if (cli->form == OUTPUT_JSON || cli->form == OUTPUT_YAML) {
+        json_t *document = json_object();
+        json_put_number(document, "version", 1);
+        json_put_text(document, line->command->noun, line->key);
+        json_put_number(document, "ms", clock_ms() - since);
+        print_document(cli->out, cli->form, &document);
+        return NULL;
+    }
+    DEFER(xfree)
+    char *words = cli->form == OUTPUT_NAME ? xstrdup(line->key)
+                                           : xasprintf("%s %s %s (%s)", line->command->noun, line->key,
+                                                       line->command->done, age_text(clock_ms() - since).text);
+    print_text(cli->out, words);
+    fputc('\n', cli->out);
+    return NULL;
+}
+
+static Error *confirm(Cli *cli, const Line *line)
+{
+    DEFER(xfree) char *what = xasprintf("%s %s: %s", line->command->noun, line->key, line->command->loses);
+
+    return cli_confirm(cli, what);
+}
+
+Error *run_user_domain_accept(Cli *cli, const Line *line, int *ret_exit)
+{
+    Mail__DirectoryAccept accept = MAIL__DIRECTORY_ACCEPT__INIT;
+    Mail__Directory directory = MAIL__DIRECTORY__INIT;
+
+    (void)ret_exit;
+    directory.user_domain = (char *)line->key;
+    directory.accept = &accept;
+    Error *err = confirm(cli, line);
+    return err ? err : release(cli, line, &directory);
+}
+
+Error *run_mailbox_claim(Cli *cli, const Line *line, int *ret_exit)
+{
+    Mail__DirectoryClaim claim = MAIL__DIRECTORY_CLAIM__INIT;
+    Mail__Directory directory = MAIL__DIRECTORY__INIT;
+
+    (void)ret_exit;
+    directory.instance = (char *)cli_instance(cli);
+    claim.name = (char *)line->key;
+    directory.claim = &claim;
+    Error *err = confirm(cli, line);
+    return err ? err : release(cli, line, &directory);
+}
+
 /* ---- asking ---- */
 
 typedef struct Page {

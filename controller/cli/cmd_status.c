@@ -102,20 +102,39 @@ void node_put(json_t *object, const Mail__NodeStatus *node)
     json_object_set_new(object, "facts", facts);
 }
 
+static void fact_row(Table *table, const char *name, const Mail__Fact *fact)
+{
+    bool old = fact->age_ms > FACT_OLD_MS;
+
+    table_cell(table, name);
+    table_cell(table, old ? "old" : fact_state_name(fact->state));
+    table_cell(table, fact->has_since_ms ? age_text(fact->since_ms).text : NULL);
+    table_cell(table, age_text(fact->age_ms).text);
+    table_cell(table, fact->text);
+    table_row(table);
+}
+
 void facts_table(FILE *out, const Mail__NodeStatus *node)
 {
     static const char *const headings[] = {"FACT", "STATE", "SINCE", "AGE", "TEXT"};
     Table *table = table_new(out, headings, 5);
 
-    for (size_t i = 0; i < node->n_facts; i++) {
-        const Mail__Fact *fact = node->facts[i];
-        bool old = fact->age_ms > FACT_OLD_MS;
-        table_cell(table, fact->name);
-        table_cell(table, old ? "old" : fact_state_name(fact->state));
-        table_cell(table, fact->has_since_ms ? age_text(fact->since_ms).text : NULL);
-        table_cell(table, age_text(fact->age_ms).text);
-        table_cell(table, fact->text);
-        table_row(table);
+    for (size_t i = 0; i < node->n_facts; i++)
+        fact_row(table, node->facts[i]->name, node->facts[i]);
+    table_end(&table);
+}
+
+void fact_table(FILE *out, const Mail__Status *status, const char *fact,
+                bool (*wanted)(void *context, const Mail__NodeStatus *node), void *context)
+{
+    static const char *const headings[] = {"NODE", "STATE", "SINCE", "AGE", "TEXT"};
+    Table *table = table_new(out, headings, 5);
+
+    for (size_t i = 0; i < status->n_nodes; i++) {
+        const Mail__NodeStatus *node = status->nodes[i];
+        for (size_t k = 0; wanted(context, node) && k < node->n_facts; k++)
+            if (node->facts[k]->name && strcmp(node->facts[k]->name, fact) == 0)
+                fact_row(table, node->name, node->facts[k]);
     }
     table_end(&table);
 }

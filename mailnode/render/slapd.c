@@ -192,8 +192,8 @@ static void access_to(const Tree *tree, SlapdConf *conf)
     slapdconf(conf, "access", "to", groups, "attrs=entry", "by", agent_dn, "read", "by", "*", "none");
     slapdconf(conf, "access", "to", people, "attrs=children", "by", agent_dn, "write", "by", "*", "none");
     slapdconf(conf, "access", "to", groups, "attrs=children", "by", agent_dn, "write", "by", "*", "none");
-    slapdconf(conf, "access", "to", suffix, "attrs=entry,objectClass,contextCSN", "by", agent_dn, "read", "by", "*",
-              "none");
+    slapdconf(conf, "access", "to", suffix, "attrs=entry,objectClass,entryUUID,contextCSN", "by", agent_dn, "read",
+              "by", "*", "none");
     slapdconf(conf, "access", "to", "*", "by", "*", "none");
 }
 
@@ -204,7 +204,7 @@ static void overlays(const Tree *tree, SlapdConf *conf)
     DEFER(xfree) char *cns = xasprintf("ldap:///%s?cn?sub", tree->groups);
     DEFER(xfree) char *policy = xasprintf("cn=default,ou=PPolicy,%s", tree->suffix);
 
-    slapdconf(conf, "overlay", "syncprov"); /* contextCSN: has anything changed? */
+    slapdconf(conf, "overlay", "syncprov"); /* mail-ldap is told what changes */
     slapdconf(conf, "syncprov-checkpoint", "1", "1");
     slapdconf(conf, "syncprov-sessionlog", "5000");
     slapdconf(conf, "overlay", "unique");

@@ -137,6 +137,11 @@ static Error *account_change(Tables *tables, const char *kind, const Account *wa
     return err;
 }
 
+static size_t *count_of(Tables *tables, const char *kind)
+{
+    return *kind == 'u' ? &tables->will_users : &tables->will_groups;
+}
+
 /* name is folded. */
 static Error *account_put(Tables *tables, const char *kind, const char *uuid, const char *name, const char *full_name,
                           bool enabled, int64_t *ret_id)
@@ -149,8 +154,10 @@ static Error *account_put(Tables *tables, const char *kind, const char *uuid, co
         err = account_change(tables, kind, &was, name, full_name, enabled);
     else if (!err)
         err = sql_run(&tables->sql, SQL_ACCOUNT_ADD, "tttti", kind, uuid, name, full_name, (int64_t)enabled);
-    if (!err && !was.id)
+    if (!err && !was.id) {
+        ++*count_of(tables, kind);
         err = name_came(tables, kind, name);
+    }
     if (err)
         return err;
     *ret_id = was.id ? was.id : sqlite3_last_insert_rowid(tables->db);
@@ -184,6 +191,7 @@ static Error *account_drop(Tables *tables, const char *kind, const char *uuid)
     Error *err = account_get(tables, kind, uuid, &was);
     if (err || !was.id)
         return err;
+    --*count_of(tables, kind);
     if (*kind == 'g')
         err = touch_members(tables, was.id);
     if (!err)
@@ -268,7 +276,8 @@ Error *tables_account_user(Tables *tables, const AccountUser *user)
     DEFER(xfree) char *name = name_fold(user->name);
     int64_t id;
 
-    return name_usable(name) ? account_put(tables, "u", user->uuid, name, user->full_name, user->enabled, &id) : NULL;
+    return name_usable(name) ? account_put(tables, "u", user->uuid, name, user->full_name, user->enabled, &id)
+                             : account_drop(tables, "u", user->uuid); /* it may have had another one */
 }
 
 Error *tables_account_group(Tables *tables, const AccountGroup *group)
@@ -277,7 +286,7 @@ Error *tables_account_group(Tables *tables, const AccountGroup *group)
     int64_t id = 0;
 
     if (!name_usable(name))
-        return NULL;
+        return account_drop(tables, "g", group->uuid);
     Error *err = account_put(tables, "g", group->uuid, name, NULL, true, &id);
     return err ? err : members_put(tables, id, name, group);
 }
@@ -314,4 +323,77 @@ Error *tables_accounts_end(Tables *tables)
     if (!err)
         tables->will_be_complete = true;
     return err;
+}
+
+/* ---- one by name ---- */
+
+Error *tables_user_uuid(Tables *tables, const char *name, char **ret_uuid)
+{
+    DEFER(xfree) char *folded = name_fold(name);
+    sqlite3_stmt *get = NULL;
+    bool got = false;
+    size_t n = 0;
+
+    xfree(ret_uuid);
+    Error *err = sql_start(&tables->sql, SQL_USER, &get, "t", folded);
+    while (!err && !(err = sql_row(&tables->sql, get, &got)) && got) {
+        free(*ret_uuid);
+        *ret_uuid = xstrdup(sql_column(get, 0));
+        n++;
+    }
+    if (n > 1)
+        xfree(ret_uuid);
+    return err;
+}
+
+Error *tables_touch_user(Tables *tables, const char *name)
+{
+    DEFER(xfree) char *folded = name_fold(name);
+
+    assert(tables->began);
+    touched_add(&tables->touched, TOUCHED_USERS, folded);
+    return NULL;
+}
+
+/* ---- how many, and back ---- */
+
+Error *accounts_read(Tables *tables)
+{
+    sqlite3_stmt *get = NULL;
+    bool got = false;
+
+    Error *err = sql_start(&tables->sql, SQL_ACCOUNT_COUNTS, &get, "");
+    if (!err)
+        err = sql_row(&tables->sql, get, &got);
+    if (err || !got)
+        return err;
+    tables->n_users = tables->will_users = (size_t)sqlite3_column_int64(get, 0);
+    tables->n_groups = tables->will_groups = (size_t)sqlite3_column_int64(get, 1);
+    sqlite3_reset(get);
+    return NULL;
+}
+
+void tables_accounts_count(const Tables *tables, size_t *ret_users, size_t *ret_groups)
+{
+    *ret_users = tables->will_users;
+    if (ret_groups)
+        *ret_groups = tables->will_groups;
+}
+
+Error *tables_accounts_mark(Tables *tables)
+{
+    assert(tables->began);
+    tables->mark_users = tables->will_users;
+    tables->mark_groups = tables->will_groups;
+    return sql_exec(tables->db, "SAVEPOINT accounts");
+}
+
+/* Who was touched is computed again: nothing has changed. */
+Error *tables_accounts_back(Tables *tables)
+{
+    sql_reset(&tables->sql);
+    tables->will_users = tables->mark_users;
+    tables->will_groups = tables->mark_groups;
+    tables->will_be_complete = tables->complete;
+    return sql_exec(tables->db, "ROLLBACK TO accounts");
 }

@@ -26,9 +26,10 @@ typedef struct Compute {
     Settle settle;
     Rows rows[N_ROW_TABLES]; /* of what is being computed */
     Groups groups;
-    Names exempt;          /* logins that may use any sender */
-    bool groups_send;      /* members of a destination may send from an address */
-    bool all_users_differ; /* in what the policy says for all of them */
+    Names exempt;               /* logins that may use any sender */
+    Names *unowned, *strangers; /* mailboxes, "alice\nUUID": nobody's yet; another's since now */
+    bool groups_send;           /* members of a destination may send from an address */
+    bool all_users_differ;      /* in what the policy says for all of them */
 } Compute;
 
 /* All that was touched, or everything. */

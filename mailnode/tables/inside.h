@@ -21,9 +21,14 @@ struct Tables {
     bool complete, away;
     bool will_be_complete, will_be_away; /* with this commit */
 
+    size_t n_users, n_groups; /* as committed */
+    size_t will_users, will_groups;
+    size_t mark_users, mark_groups;
+
     uint8_t *seen; /* a bit for each account that was named since accounts_begin */
     size_t n_seen; /* octets */
 
+    Names unowned, strangers; /* "alice\nUUID": found by the last commit */
     Names changed;
     const char **changed_list;
     uint64_t n_rows;
@@ -32,5 +37,7 @@ struct Tables {
 
 enum { GONE_S = 600 }; /* F-014: put off for ten minutes */
 
+/* accounts.c: how many there are. */
+CHECKED Error *accounts_read(Tables *tables);
 /* accounts.c: names that left longer ago are unknown from now on. */
 CHECKED Error *accounts_expire(Tables *tables);

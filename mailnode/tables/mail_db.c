@@ -64,6 +64,8 @@ Error *tables_open(const char *folder, gid_t gid, Tables **ret_tables, bool *ret
     err = state_read(tables);
     if (!err)
         err = gone_read(tables);
+    if (!err)
+        err = accounts_read(tables);
     if (err)
         return err;
     *ret_rebuilt = rebuilt;
@@ -84,6 +86,8 @@ void tables_free(Tables **tables)
     sqlite3_close_v2(t->db);
     touched_done(&t->touched);
     names_done(&t->changed);
+    names_done(&t->unowned);
+    names_done(&t->strangers);
     free(t->changed_list);
     free(t->seen);
     free(t->instance);
@@ -153,12 +157,16 @@ static void nothing_pending(Tables *tables)
     touched_done(&tables->touched);
     tables->will_be_complete = tables->complete;
     tables->will_be_away = tables->away;
+    tables->will_users = tables->n_users;
+    tables->will_groups = tables->n_groups;
 }
 
 Error *tables_begin(Tables *tables)
 {
     tables_abort(tables);
     names_done(&tables->changed);
+    names_done(&tables->unowned);
+    names_done(&tables->strangers);
     xfree(&tables->changed_list);
     Error *err = sql_exec(tables->db, "BEGIN IMMEDIATE");
     tables->began = !err;
@@ -219,6 +227,22 @@ const char *const *tables_changed_users(const Tables *tables, size_t *ret_n)
     return tables->changed_list;
 }
 
+static void owners_tell(const Names *names, bool stranger, void (*each)(void *context, const MailboxOwner *owner),
+                        void *context)
+{
+    for (const Name *name = names->first; name; name = name->hh.next) {
+        const char *end = strchr(name->text, '\n');
+        DEFER(xfree) char *user = xstrndup(name->text, (size_t)(end - name->text));
+        each(context, &(MailboxOwner){user, end + 1, stranger});
+    }
+}
+
+void tables_owners(const Tables *tables, void (*each)(void *context, const MailboxOwner *owner), void *context)
+{
+    owners_tell(&tables->unowned, false, each, context);
+    owners_tell(&tables->strangers, true, each, context);
+}
+
 static Compute compute_new(Tables *tables, const TablesView *view)
 {
     return (Compute){
@@ -226,6 +250,8 @@ static Compute compute_new(Tables *tables, const TablesView *view)
         .writer = &tables->writer,
         .view = view,
         .touched = &tables->touched,
+        .unowned = &tables->unowned,
+        .strangers = &tables->strangers,
         .groups = {.sql = &tables->sql},
         .complete = tables->will_be_complete,
         .away = tables->will_be_away,
@@ -291,6 +317,8 @@ static void committed(Tables *tables, const TablesView *view, uint64_t revision,
     tables->digest = *digest;
     tables->complete = tables->will_be_complete;
     tables->away = tables->will_be_away;
+    tables->n_users = tables->will_users;
+    tables->n_groups = tables->will_groups;
     tables->n_rows = n_rows;
     tables->began = false;
     nothing_pending(tables);

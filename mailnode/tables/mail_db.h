@@ -33,6 +33,8 @@ typedef struct TablesView {
     void *self;
     const char *instance; /* the node's; NULL: none is placed here: every table of it is empty, the gate closed */
     StateView objects;
+    /* Whose mailbox 'name' is, by UUID; *ret_uuid is the caller's, NULL: nobody's yet.  NULL: nobody knows of any. */
+    Error *(*owner)(void *self, const char *name, char **ret_uuid);
 } TablesView;
 
 /* folder: .../tables, exists.  gid: group that may read (mailtables), -1: leave.  A database that is damaged or of a
@@ -59,12 +61,30 @@ CHECKED Error *tables_account_user_gone(Tables *tables, const char *uuid);
 CHECKED Error *tables_account_group_gone(Tables *tables, const char *uuid);
 CHECKED Error *tables_accounts_end(Tables *tables);
 
+/* Users, as of now; groups may be NULL. */
+void tables_accounts_count(const Tables *tables, size_t *ret_users, size_t *ret_groups);
+/* Undoes what the accounts have said since the mark. */
+CHECKED Error *tables_accounts_mark(Tables *tables);
+CHECKED Error *tables_accounts_back(Tables *tables);
+
+/* By name; *ret_uuid is the caller's, NULL: there is none, or several. */
+CHECKED Error *tables_user_uuid(Tables *tables, const char *name, char **ret_uuid);
+CHECKED Error *tables_touch_user(Tables *tables, const char *name);
+
 /* The directory is away, or back: while it is away, unknown recipients get 451 instead of 550.  Takes effect with the commit. */
 CHECKED Error *tables_directory_away(Tables *tables, bool away);
 
 /* Users whose rows that matter to Dovecot changed (for Refresh): names, valid until the next begin.  At most
  * TABLES_CHANGED_MAX. */
 const char *const *tables_changed_users(const Tables *tables, size_t *ret_n);
+
+/* What the last commit or audit has found: mailboxes that are nobody's yet, and those that are (since then) another person's
+ * than who has their name.  Valid until the next begin. */
+typedef struct MailboxOwner {
+    const char *name, *uuid; /* who has the name */
+    bool stranger;
+} MailboxOwner;
+void tables_owners(const Tables *tables, void (*each)(void *context, const MailboxOwner *owner), void *context);
 
 /* Writes what the touched things now mean.  revision and digest are the applied state's. */
 CHECKED Error *tables_commit(Tables *tables, const TablesView *view, uint64_t revision, const Digest *digest);

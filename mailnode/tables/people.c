@@ -21,7 +21,8 @@ typedef struct User {
     size_t n; /* how many have the name */
     char *uuid;
     bool enabled, gone;
-    Object *mailbox; /* NULL: nothing stated */
+    bool stranger, unowned; /* the mailbox of that name is another's; nobody's */
+    Object *mailbox;        /* NULL: nothing stated */
 } User;
 
 static void user_done(User *user)
@@ -65,6 +66,32 @@ static Error *user_get(Compute *compute, const char *name, User *user)
     return err;
 }
 
+/* SPEC F-182: the mailbox of a name is that person's who had it first. */
+static Error *owner_look(Compute *compute, const char *name, User *user)
+{
+    const TablesView *view = compute->view;
+    DEFER(xfree) char *owner = NULL;
+
+    if (user->n != 1 || !view->owner)
+        return NULL;
+    Error *err = view->owner(view->self, name, &owner);
+    if (err)
+        return err;
+    user->unowned = !owner;
+    user->stranger = owner && strcmp(owner, user->uuid) != 0;
+    return NULL;
+}
+
+static void owner_note(Compute *compute, const char *name, const User *user, const Seen *before)
+{
+    bool waited = before->presence == PRESENCE_THERE && before->standing == STANDING_GONE;
+
+    if (!user->unowned && (!user->stranger || waited))
+        return;
+    DEFER(xfree) char *note = xasprintf("%s\n%s", name, user->uuid);
+    names_add(user->unowned ? compute->unowned : compute->strangers, note);
+}
+
 static bool user_closed(const User *user)
 {
     return user->mailbox && !user->mailbox->mailbox->enabled;
@@ -75,7 +102,8 @@ static char *user_facts(const User *user)
 {
     DEFER(buf_done) Buf facts = {0};
     const Mail__Mailbox *mailbox = user->mailbox ? user->mailbox->mailbox : NULL;
-    Standing standing = user->n == 1            ? user_closed(user) ? STANDING_CLOSED : STANDING_OPEN
+    bool one = user->n == 1 && !user->stranger;
+    Standing standing = one                     ? user_closed(user) ? STANDING_CLOSED : STANDING_OPEN
                         : user->n || user->gone ? STANDING_GONE
                                                 : STANDING_NOBODY;
     bool forwards = standing == STANDING_OPEN && mailbox && mailbox->n_forward;
@@ -113,7 +141,7 @@ static Error *userdb_settle(Compute *compute, const char *name, const User *user
     char quota[24], retention[24];
 
     if (user->n) {
-        bool may_login = user->n == 1 && user->enabled && !user_closed(user);
+        bool may_login = user->n == 1 && !user->stranger && user->enabled && !user_closed(user);
         Error *err = groups_list(compute, name, &groups);
         if (err)
             return err;
@@ -195,10 +223,13 @@ Error *people_user(Compute *compute, const char *name)
     DEFER(seen_done) Seen before = {0};
 
     Error *err = user_get(compute, name, &user);
-    if (!err && !compute->touched->all)
+    if (!err)
+        err = owner_look(compute, name, &user);
+    if (!err && (!compute->touched->all || user.stranger))
         err = seen_get(compute->sql, 'u', name, &before);
     if (err)
         return err;
+    owner_note(compute, name, &user, &before);
     DEFER(xfree) char *facts = user_facts(&user);
     err = standing_settle(compute, 'u', name, facts);
     if (!err)

@@ -45,6 +45,8 @@ static const struct {
     [SQL_NEXT_EXPIRY] = {"SELECT min(at) FROM gone"},
     [SQL_ALL_ACCOUNTS] = {"SELECT id, kind, uuid FROM account"},
     [SQL_ACCOUNT] = {"SELECT id, name, full_name, enabled FROM account WHERE kind=?1 AND uuid=?2"},
+    [SQL_ACCOUNT_COUNTS] = {"SELECT (SELECT count(*) FROM account WHERE kind='u'),"
+                            " (SELECT count(*) FROM account WHERE kind='g')"},
     [SQL_ACCOUNT_NAMED] = {"SELECT 1 FROM account WHERE kind=?1 AND name=?2"},
     [SQL_ACCOUNT_ADD] = {"INSERT INTO account(kind, uuid, name, full_name, enabled) VALUES(?1, ?2, ?3, ?4, ?5)"},
     [SQL_ACCOUNT_SET] = {"UPDATE account SET name=?2, full_name=?3, enabled=?4 WHERE id=?1"},

@@ -1,7 +1,9 @@
 """The internal user domain on the node: slapd from rendered files, mail-ldap, the agent and its mirror (F-014, F-028, S14)."""
+import contextlib
 import os
 import pwd
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -27,10 +29,21 @@ def here(cluster):
 
 def mirrored(cluster):
     node = cluster["mx1"]
-    node.stop()
+    nobody(node)
     node.slapd = Slapd(node).start()
     node.start(wait=True, accounts=False)
     return node
+
+
+def nobody(node):
+    """The people of the stand-in directory leave before another one comes: it would be held for them (F-181), and mailboxes
+    be theirs (F-182)."""
+    node.accounts_write(users=[], groups={})
+    wait_until(lambda: node.tables.query("SELECT count(*) FROM account") == [(0,)], "nobody is left")
+    node.stop()
+    with contextlib.closing(sqlite3.connect(os.path.join(node.root, "var/lib/mailnode/agent/node.db"))) as db:
+        db.execute("DELETE FROM owner")
+        db.commit()
 
 
 def write(node, verb, kind, name, password=None, lenient=False, **fields):
@@ -384,7 +397,7 @@ def test_ldaps(cluster):
     """Passwords by TLS; nothing without a login."""
     cluster.site()
     node = cluster["mx1"]
-    node.stop()
+    nobody(node)
     address = cluster.addresses[2]
     node.slapd = Slapd(node, listen=[address], certificate=True).start()
     assert node.slapd.check().returncode == 0

@@ -613,7 +613,7 @@ static void newer_schema_is_refused(void **state)
     (void)state;
     journal_free(&journal);
     raw("PRAGMA user_version=9");
-    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 2");
+    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 3");
     assert_null(journal);
     assert_false(set_aside());
 }
@@ -838,11 +838,44 @@ static void older_schema_gets_the_table(void **state)
     (void)state;
     first_snapshot();
     journal_free(&journal);
-    raw("DROP TABLE secret; PRAGMA user_version=1");
+    raw("DROP TABLE secret; DROP TABLE owner; PRAGMA user_version=1");
     ok(journal_open(path, &journal));
     assert_wanted(1);
     secret_comes("default", 7, 0);
     assert_secret(7, true);
+}
+
+static void assert_owner(const char *name, const char *wanted)
+{
+    DEFER(xfree) char *uuid = NULL;
+
+    ok(journal_owner(journal, name, &uuid));
+    if (!wanted)
+        assert_null(uuid);
+    else
+        assert_string_equal(uuid, wanted);
+}
+
+static void mailboxes_remember_whose_they_are(void **state)
+{
+    (void)state;
+    first_snapshot();
+    assert_owner("alice", NULL);
+    ok(journal_own_begin(journal));
+    ok(journal_own(journal, "alice", "u1"));
+    ok(journal_own(journal, "bob", "u2"));
+    ok(journal_own_end(journal, NULL));
+    reopen();
+    assert_owner("alice", "u1");
+    ok(journal_own_begin(journal));
+    ok(journal_own(journal, "alice", "u2"));
+    fails(journal_own_end(journal, error_new(ERROR_SYSTEM, "disk full")), ERROR_SYSTEM, "disk full");
+    assert_owner("alice", "u1");
+    journal_free(&journal);
+    raw("DROP TABLE owner; PRAGMA user_version=2"); /* an older program's */
+    ok(journal_open(path, &journal));
+    assert_owner("alice", NULL);
+    assert_wanted(1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -862,7 +895,7 @@ int main(void)
         TEST(happenings_rise_over_restarts),  TEST(happenings_wait_for_a_delta),
         TEST(tasks_are_remembered),           TEST(secrets_stay_sealed_and_go_with_their_objects),
         TEST(lost_key_asks_for_everything),   TEST(hostile_secrets),
-        TEST(older_schema_gets_the_table),
+        TEST(older_schema_gets_the_table),    TEST(mailboxes_remember_whose_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
