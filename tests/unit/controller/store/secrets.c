@@ -71,7 +71,6 @@ static void test_sealed_under_a_key_of_its_own(void **state)
 
 static void test_erased_with_the_same_commit(void **state)
 {
-    DEFER(buf_done) Buf sealed = {0};
     (void)state;
 
     uint64_t first = put_with("default", canary), other = put_with("recipient/example.com", canary);
