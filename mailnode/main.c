@@ -2,6 +2,7 @@
 #include "engine/change.h"
 #include "engine/layout.h"
 #include "engine/logs.h"
+#include "tasks/trace.h"
 #include "verbs.h"
 
 #include "base/alloc.h"
@@ -22,15 +23,17 @@ static const char program[] = "mail-engine";
 
 enum { HALT_MS = 60000 };
 
-typedef enum Verb { VERB_RUN, VERB_HALT } Verb;
+typedef enum Verb { VERB_RUN, VERB_HALT, VERB_TRACE } Verb;
 
 typedef struct Args {
     Verb verb;
     const char *root;
+    const char *wanted; /* of trace */
 } Args;
 
 static const char usage[] = "usage: mail-engine [--root DIR]\n"
                             "       mail-engine halt [--root DIR]\n"
+                            "       mail-engine trace [--root DIR] [--] ID\n"
                             "       mail-engine --version | --crash-points\n";
 
 static _Noreturn void wrong_usage(const char *what)
@@ -69,11 +72,14 @@ static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 *
             exit(2);
         }
     }
-    if (optind < argc && strcmp(argv[optind], "halt") != 0)
+    if (optind < argc && strcmp(argv[optind], "halt") != 0 && strcmp(argv[optind], "trace") != 0)
         wrong_usage("no such verb");
-    if (optind < argc) {
-        args.verb = VERB_HALT;
-        optind++;
+    if (optind < argc)
+        args.verb = *argv[optind++] == 'h' ? VERB_HALT : VERB_TRACE;
+    if (args.verb == VERB_TRACE) {
+        if (optind == argc)
+            wrong_usage("trace: write a queue id, a Message-ID or an address");
+        args.wanted = argv[optind++];
     }
     if (optind < argc)
         wrong_usage("too many words");
@@ -214,6 +220,17 @@ static int run_halt(const Args *args)
     return err ? main_fail(program, &err) : 0;
 }
 
+/* ---- trace: the logs of this node ---- */
+
+static int run_trace(const Args *args)
+{
+    Error *err = root_check(args->root);
+
+    if (!err)
+        err = trace_node(args->root, args->wanted, stdout);
+    return err ? main_fail(program, &err) : 0;
+}
+
 /* Keys pass through here. */
 static void no_core(void)
 {
@@ -232,6 +249,8 @@ int main(int argc, char **argv)
     switch (args.verb) {
     case VERB_HALT:
         return run_halt(&args);
+    case VERB_TRACE:
+        return run_trace(&args);
     case VERB_RUN:
         break;
     }
