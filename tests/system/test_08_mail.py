@@ -199,7 +199,7 @@ class Town:
         self.from_file = True
 
     def state(self, world):
-        keep = [i for i in self.cluster.export() if i["kind"] == "public-mailbox" or i.get("name", "").startswith("postmaster@")]
+        keep = [i for i in self.cluster.export() if i["kind"] in ("public-mailbox", "relay") or i.get("name", "").startswith("postmaster@")]
         done = self.cluster.ctl("apply -f - --prune --yes", stdin=json.dumps({"version": 1, "items": world.items() + keep}), timeout=120,
                                 code=None)
         assert done.code == 0, done
@@ -321,8 +321,9 @@ def town_shared():
     clusters.live.remove(c)
     sink = Sink(c.addresses[7])
     try:
-        c["mx1"].override("postfix.d/site.cf", PATIENT + f"relayhost = [{sink.address}]:{sink.port}\n")
+        c["mx1"].override("postfix.d/site.cf", PATIENT)
         c.mail_site(users=("alice", "bob", "carol"))
+        c.ctl(f"relay add default host={sink.address} port={sink.port} tls=off")
         town = Town(c, sink)
         yield town
         town.close()
