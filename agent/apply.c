@@ -1,5 +1,6 @@
 #include "apply.h"
 
+#include "dkim.h"
 #include "refresh.h"
 #include "relays.h"
 
@@ -35,6 +36,7 @@ struct Apply {
     ApplyParts with;
     Tables *tables;
     Relays *relays;
+    Dkim *dkim;
     uint64_t applied; /* as read back */
     Digest applied_digest;
     Msec observe_at;
@@ -104,6 +106,7 @@ Error *apply_new(const ApplyParts *parts, Apply **ret_apply)
     apply->with = *parts;
     apply->relays =
         relays_new(apply->with.folder, apply->with.journal); /* before mail.db: Postfix starts when it reads that */
+    apply->dkim = dkim_new(apply->with.folder, apply->with.journal);
     apply->retry_ms = RETRY_FIRST_MS;
     apply->refresh.all = true; /* a crash between commit and refresh leaves no trace: ask once */
     Error *err = open_tables(apply);
@@ -119,6 +122,7 @@ void apply_free(Apply **apply)
     if (!*apply)
         return;
     relays_free(&(*apply)->relays);
+    dkim_free(&(*apply)->dkim);
     tables_free(&(*apply)->tables);
     envelope_free(&(*apply)->question);
     refresh_done(&(*apply)->refresh);
@@ -205,7 +209,7 @@ static TableStatus table_status(const Apply *apply)
     if (!wanted->revision)
         return TABLES_NONE;
     if (apply->applied != wanted->revision || !digest_equal(&apply->applied_digest, &wanted->digest) ||
-        relays_due(apply->relays))
+        relays_due(apply->relays) || dkim_due(apply->dkim))
         return TABLES_BEHIND;
     bool due = apply->tables && tables_due(apply->tables);
     return due || accounts_pending(apply->with.accounts) ? TABLES_ACCOUNTS : TABLES_CURRENT;
@@ -551,6 +555,7 @@ static Error *touch_one(void *context, const ObjectRef *ref)
     const Apply *apply = context;
 
     relays_touch(apply->relays, ref);
+    dkim_touch(apply->dkim, ref);
     return tables_touch(apply->tables, ref);
 }
 
@@ -565,10 +570,13 @@ static Error *write_tables(Apply *apply, bool *ret_all)
     Error *err = journal_touched(apply->with.journal, apply->applied, ret_all, touch_one, apply);
     if (!err && *ret_all) {
         relays_touch_all(apply->relays);
+        dkim_touch_all(apply->dkim);
         err = tables_touch_all(apply->tables);
     }
     if (!err)
         err = relays_write(apply->relays, &view);
+    if (!err)
+        err = error_in(dkim_add(apply->dkim, &view), "DKIM keys");
     if (!err)
         err = accounts_write(apply->with.accounts, apply->tables);
     if (!err)
@@ -647,6 +655,7 @@ static void owners_note(Apply *apply)
 static Error *commit(Apply *apply, Msec now)
 {
     Wanted wanted = *journal_wanted(apply->with.journal);
+    TablesView view = journal_view(apply->with.journal, apply->instance);
     const char *const *users = NULL;
     size_t n_users = 0;
     bool all = false;
@@ -668,7 +677,9 @@ static Error *commit(Apply *apply, Msec now)
     owners_note(apply);
     users = tables_changed_users(apply->tables, &n_users);
     refresh_add(&apply->refresh, users, n_users);
-    err = observe(apply, now);
+    err = error_in(dkim_remove(apply->dkim, &view), "DKIM keys");
+    if (!err)
+        err = observe(apply, now);
     if (err)
         return err;
     if (apply->applied != wanted.revision || !digest_equal(&apply->applied_digest, &wanted.digest))
@@ -742,6 +753,22 @@ static Error *audit_relays(Apply *apply, const Found *to)
     return NULL;
 }
 
+static Error *audit_dkim(Apply *apply, const Found *to)
+{
+    TablesView view = journal_view(apply->with.journal, apply->instance);
+    size_t n = 0;
+
+    Error *err = dkim_audit(apply->dkim, &view, &n);
+    if (err)
+        return error_in(err, "DKIM keys");
+    if (!n)
+        return NULL;
+    DEFER(xfree) char *text = xasprintf("%zu written again or removed", n);
+    journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "DKIM keys mended", "%s", text);
+    tell_found(to, "dkim", text);
+    return NULL;
+}
+
 Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where, const char *text), void *context)
 {
     Found to = {found, context};
@@ -755,6 +782,8 @@ Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where,
         err = audit_maps(apply, &to);
     if (!err)
         err = audit_relays(apply, &to);
+    if (!err)
+        err = audit_dkim(apply, &to);
     return err;
 }
 

@@ -1,8 +1,8 @@
 #include "directory.h"
 
 #include "base/alloc.h"
+#include "base/child.h"
 #include "base/log.h"
-#include "child.h"
 #include "local/local.h"
 
 #include <stdlib.h>

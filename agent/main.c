@@ -147,6 +147,16 @@ static void agent_free(Agent **agent)
     *agent = NULL;
 }
 
+/* -1: its daemon is not installed yet; mail-engine puts the folder right before it starts it. */
+static gid_t group_or_none(const char *group)
+{
+    gid_t gid = (gid_t)-1;
+    Error *err = proc_group(group, &gid);
+
+    error_free(&err);
+    return gid;
+}
+
 /* As root: the folders with their owners, then root is given up for good. */
 static Error *become_agent(const char *root, gid_t *ret_readers)
 {
@@ -154,14 +164,11 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
     Path agent = path_in(root, "var/lib/mailnode/agent");
     Path tables = path_in(root, "var/lib/mailnode/tables");
     Path relay = path_in(root, "var/lib/mailnode/tables/relay");
+    Path dkim = path_in(root, "var/lib/mailnode/tables/dkim");
     uid_t uid = 0;
-    gid_t gid = 0, senders = 0;
+    gid_t gid = 0, senders = group_or_none("postfix"), signers = group_or_none("_rspamd");
 
-    Error *err = proc_group("postfix", &senders);
-    if (err)
-        senders = (gid_t)-1; /* not installed yet; mail-engine puts it right before it starts Postfix */
-    error_free(&err);
-    err = path_root_check(root);
+    Error *err = path_root_check(root);
     if (!err)
         err = proc_user(user, &uid, &gid);
     if (!err)
@@ -174,6 +181,8 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
         err = folder_make(tables.text, 0750, uid, *ret_readers);
     if (!err)
         err = folder_make(relay.text, 02750, uid, senders); /* setgid: secrets.db gets the group */
+    if (!err)
+        err = folder_make(dkim.text, 02750, uid, signers); /* and the keys theirs */
     return err ? err : proc_become(user);
 }
 

@@ -10,9 +10,10 @@
 #include <stdlib.h>
 
 enum {
-    LARGE = 10 * 1000,  /* objects: memory of such a change is given back to the system */
-    ASK_AGAIN_MAX = 20, /* the state moved while the nodes looked at it */
-    LOOK_MS = 5,        /* how often answers of nodes are looked for, beside what arrives */
+    LARGE = 10 * 1000,        /* objects: memory of such a change is given back to the system */
+    ASK_AGAIN_MAX = 20,       /* the state moved while the nodes looked at it */
+    LOOK_MS = 5,              /* how often answers of nodes are looked for, beside what arrives */
+    KEYS_WAIT_MS = 30 * 1000, /* for one more of them */
 };
 
 struct Job {
@@ -25,6 +26,9 @@ struct Job {
     Preparing *preparing; /* NULL: nobody is asked, or not yet */
     bool ready;           /* all that were asked have answered */
     unsigned times;       /* asked */
+    size_t keys_wanted;   /* that the pool must have before it is worked out again; 0: enough */
+    size_t keys_seen;     /* so many were there when it was looked last */
+    Msec keys_by;         /* and one more until then */
 
     Work work;
     bool worked;
@@ -36,15 +40,18 @@ struct Job {
 struct Batch {
     Store *store;
     Nodes *nodes;
+    KeyPool *keys;
+    size_t keys_taken; /* by the jobs of this turn */
+    Names keyless;
     Job *jobs; /* in the order of arrival */
     bool admins_changed;
 };
 
-Batch *batch_new(Store *store, Nodes *nodes)
+Batch *batch_new(Store *store, Nodes *nodes, KeyPool *keys)
 {
     Batch *batch = xcalloc(1, sizeof *batch);
 
-    *batch = (Batch){.store = store, .nodes = nodes};
+    *batch = (Batch){.store = store, .nodes = nodes, .keys = keys};
     return batch;
 }
 
@@ -91,6 +98,7 @@ void batch_free(Batch **batch)
         (*batch)->jobs = job->next;
         job_free(&job);
     }
+    names_done(&(*batch)->keyless);
     free(*batch);
     *batch = NULL;
 }
@@ -184,18 +192,43 @@ static Error *decide(Batch *batch, Job *job, Msec now, Verdict *ret_verdict)
     return NULL;
 }
 
+/* A few keys are waited for: the first message of a new domain is signed.  Where a file brings more domains than that, the
+ * others come without, and get theirs later. */
+static bool waits_for_keys(Batch *batch, Job *job, Msec now)
+{
+    Work *work = &job->work;
+
+    job->keys_wanted = 0;
+    if (!work->keys_missing)
+        return false;
+    if (work->keys_taken + work->keys_missing <= KEYPOOL_MAX) {
+        job->keys_wanted = work->keys_taken + work->keys_missing;
+        job->keys_seen = keypool_count(batch->keys);
+        job->keys_by = now + KEYS_WAIT_MS;
+        keypool_want(batch->keys, job->keys_wanted);
+        return true;
+    }
+    work_warn(work, "%zu of the new domains get their DKIM keys one after another: until then their mail is not signed",
+              work->keys_missing);
+    return false;
+}
+
 static Error *worked(Batch *batch, Job *job, Msec now, Verdict *ret_verdict)
 {
     WorkRules rules = job->order.rules;
 
     rules.asker = job->asker;
+    rules.keys = batch->keys;
+    rules.keys_from = batch->keys_taken;
     work_drop(job);
     work_init(&job->work, batch->store, &rules);
     job->worked = true;
     Error *err = job->order.work(job->order.context, &job->work);
     if (!err)
         job->count = change_size(batch->store);
-    return err ? err : decide(batch, job, now, ret_verdict);
+    if (err || waits_for_keys(batch, job, now))
+        return err;
+    return decide(batch, job, now, ret_verdict);
 }
 
 /* Whatever becomes of the job, the change is closed.  An error here means that the batch is lost. */
@@ -212,24 +245,49 @@ static Error *job_work(Batch *batch, Job *job, Msec now)
         err = change_end(batch->store, &author, &job->revision);
         if (!err) {
             job->done = true;
+            batch->keys_taken += job->work.keys_taken;
             return NULL;
         }
     }
     Error *lost = change_undo(batch->store);
     if (err)
         job_fail(job, err);
-    else if (job->order.dry_run)
+    else if (job->order.dry_run && !job->keys_wanted)
         job->done = true;
     else
-        work_drop(job); /* nodes are being asked */
+        work_drop(job); /* nodes are being asked, or keys are made */
     return lost;
 }
 
 /* ---- the batch ---- */
 
-static bool is_ready(const Job *job)
+static bool has_keys(const Batch *batch, const Job *job)
 {
-    return !job->done && (!job->preparing || job->ready);
+    return !job->keys_wanted || !batch->keys || keypool_count(batch->keys) >= job->keys_wanted;
+}
+
+static bool is_ready(const Batch *batch, const Job *job)
+{
+    return !job->done && (!job->preparing || job->ready) && has_keys(batch, job);
+}
+
+static void keys_look(Batch *batch, Msec now)
+{
+    for (Job *job = batch->jobs; job; job = job->next) {
+        if (job->done || has_keys(batch, job))
+            continue;
+        keypool_want(batch->keys, job->keys_wanted);
+        if (keypool_count(batch->keys) != job->keys_seen) {
+            job->keys_seen = keypool_count(batch->keys);
+            job->keys_by = now + KEYS_WAIT_MS;
+        }
+        if (now < job->keys_by)
+            continue;
+        const char *why = keypool_trouble(batch->keys);
+        job_fail(job, error_hint(error_new(ERROR_UNAVAILABLE, "no DKIM key could be made%s%s", why ? ": " : "",
+                                           why ? why : ""),
+                                 "try again"));
+    }
 }
 
 static void answers_take(Batch *batch, Msec now)
@@ -278,6 +336,8 @@ static void committed(Batch *batch, Job *const *jobs, size_t n, Msec now)
         if (!jobs[i]->done || !jobs[i]->revision)
             continue;
         batch->admins_changed = batch->admins_changed || jobs[i]->work.admins;
+        for (size_t k = 0; k < jobs[i]->work.keyless.n; k++)
+            names_add(&batch->keyless, jobs[i]->work.keyless.names[k]);
         nodes_changed(batch->nodes, jobs[i]->revision, now);
     }
 }
@@ -288,6 +348,7 @@ static bool store_all(Batch *batch, Job *const *jobs, size_t n, Msec now)
     bool any = false;
     Error *err = store_begin(batch->store);
 
+    batch->keys_taken = 0;
     CRASH_POINT("controller.batch.begun");
     for (size_t i = 0; !err && i < n; i++) {
         err = job_work(batch, jobs[i], now);
@@ -303,6 +364,8 @@ static bool store_all(Batch *batch, Job *const *jobs, size_t n, Msec now)
     else
         err = store_commit(batch->store);
     CRASH_POINT("controller.batch.committed");
+    if (batch->keys) /* also when it is not known whether they were stored: no two domains share one */
+        keypool_drop(batch->keys, batch->keys_taken);
     if (!err) {
         committed(batch, jobs, n, now);
         return true;
@@ -334,8 +397,9 @@ bool batch_run(Batch *batch, Msec now)
     Job **jobs = NULL;
 
     answers_take(batch, now);
+    keys_look(batch, now);
     for (Job *job = batch->jobs; job; job = job->next) {
-        if (!is_ready(job))
+        if (!is_ready(batch, job))
             continue;
         if (n == room) {
             room = room ? 2 * room : 16;
@@ -354,11 +418,18 @@ bool batch_run(Batch *batch, Msec now)
 void batch_wait(const Batch *batch, Waiter *wake)
 {
     for (const Job *job = batch->jobs; job; job = job->next) {
-        if (is_ready(job))
+        if (is_ready(batch, job))
             waiter_now(wake);
         else if (!job->done)
             waiter_at(wake, clock_ms() + LOOK_MS);
     }
+}
+
+void batch_keyless(Batch *batch, Names *to)
+{
+    for (size_t i = 0; i < batch->keyless.n; i++)
+        names_add(to, batch->keyless.names[i]);
+    names_done(&batch->keyless);
 }
 
 bool batch_admins_changed(Batch *batch)

@@ -5,11 +5,14 @@
  *        ▼  │ all nodes have said that it would do: worked out again
  *     ASKING ──one says no──► DONE
  *
+ *        └─ too few keys for its domains: worked out again when the pool has them
+ *
  * Each job is worked out against what the ones before it have left, in a savepoint of
  * its own.  Only configuration waits for nodes; tables never do.  Jobs are done only
  * after the commit: until then nothing is answered.
  */
 #pragma once
+#include "keypool.h"
 #include "nodes.h"
 #include "work.h"
 
@@ -39,8 +42,8 @@ typedef struct JobResult {
     size_t n_warnings;
 } JobResult;
 
-/* store and nodes outlive it. */
-Batch *batch_new(Store *store, Nodes *nodes);
+/* store, nodes and keys outlive it.  keys NULL: domains come without. */
+Batch *batch_new(Store *store, Nodes *nodes, KeyPool *keys);
 void batch_free(Batch **batch);
 
 Job *batch_add(Batch *batch, const JobOrder *order); /* the batch's until job_release */
@@ -50,4 +53,6 @@ JobResult job_result(const Job *job);
 
 bool batch_run(Batch *batch, Msec now); /* true: something was stored */
 void batch_wait(const Batch *batch, Waiter *wake);
+/* Domains ("main example.org") that were stored without a key since it was asked last are added to these. */
+void batch_keyless(Batch *batch, Names *to);
 bool batch_admins_changed(Batch *batch); /* since it was asked last */

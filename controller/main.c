@@ -2,6 +2,7 @@
 #include "door.h"
 #include "enrol.h"
 #include "events.h"
+#include "keypool.h"
 #include "nodes.h"
 #include "requests.h"
 #include "tasks.h"
@@ -31,6 +32,7 @@ typedef struct Args {
     const char *root, *listen;
     Msec report_ms;
     bool init;
+    unsigned long dkim_keys; /* to make, as a child of the controller (keypool.h); 0: run */
 } Args;
 
 static const char usage[] = "usage: mail-controller [--root DIR] [--report-ms N]\n"
@@ -56,10 +58,15 @@ static bool number(const char *text, unsigned long least, unsigned long most, un
 static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 */
 {
     static const struct option options[] = {
-        {"root", required_argument, NULL, 'r'},   {"report-ms", required_argument, NULL, 'm'},
-        {"init", no_argument, NULL, 'i'},         {"listen", required_argument, NULL, 'l'},
-        {"crash-points", no_argument, NULL, 'c'}, {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"root", required_argument, NULL, 'r'},
+        {"report-ms", required_argument, NULL, 'm'},
+        {"init", no_argument, NULL, 'i'},
+        {"listen", required_argument, NULL, 'l'},
+        {"crash-points", no_argument, NULL, 'c'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"dkim-keys", required_argument, NULL, 'k'},
+        {NULL, 0, NULL, 0},
     };
     Args args = {.root = "/", .report_ms = REPORT_DEFAULT_MS};
     unsigned long value = 0;
@@ -79,6 +86,10 @@ static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 *
             break;
         case 'l':
             args.listen = optarg;
+            break;
+        case 'k':
+            if (!number(optarg, 1, KEYPOOL_MAX, &args.dkim_keys))
+                wrong_usage("--dkim-keys: write 1 to 16");
             break;
         case 'c':
             crash_points_print();
@@ -325,6 +336,17 @@ static void loop(Controller *c)
     }
 }
 
+/* ---- keys ---- */
+
+/* As the controller's child: descriptor 0 is its end. */
+static int make_keys(unsigned long n)
+{
+    if (nice(5) == -1)
+        log_debug("not niced");
+    Error *err = keypool_make(STDIN_FILENO, n);
+    return err ? main_fail(program, &err) : 0;
+}
+
 static int run(const Args *args)
 {
     DEFER(controller_free) Controller *controller = NULL;
@@ -344,6 +366,8 @@ int main(int argc, char **argv)
     proc_start(program);
     Args args = args_parse(argc, argv);
     proc_seal();
+    if (args.dkim_keys)
+        return make_keys(args.dkim_keys);
     stop_on_signals();
     if (!args.init)
         return run(&args);

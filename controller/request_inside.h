@@ -9,6 +9,7 @@
 #include "apply.h"
 #include "batch.h"
 #include "events.h"
+#include "keyless.h"
 #include "named.h"
 #include "nodes.h"
 #include "request_table.h"
@@ -44,7 +45,9 @@ struct Requests {
     RequestsParts with;
     LocalServer *server;
     Admins *admins;
+    KeyPool *keys;
     Batch *batch;
+    Keyless *keyless;
     Talk *talks;
     size_t n_remote;
     bool again; /* something came while answers went out */

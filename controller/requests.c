@@ -3,6 +3,7 @@
 #include "request_inside.h"
 
 #include "base/alloc.h"
+#include "base/child.h"
 #include "base/crash.h"
 #include "base/log.h"
 
@@ -59,8 +60,12 @@ Error *requests_new(const RequestsParts *parts, Requests **ret_requests)
 
     *requests = (Requests){.with = *parts, .started_at = clock_ms(), .doors_seen = door_refused(parts->door)};
     audit(requests);
-    requests->batch = batch_new(parts->store, parts->nodes);
-    Error *err = admins_new(parts->store, parts->door, &requests->admins);
+    DEFER(xfree) char *self = child_beside_us("mail-controller");
+    requests->keys = keypool_new(self);
+    requests->batch = batch_new(parts->store, parts->nodes, requests->keys);
+    Error *err = keyless_new(parts->store, requests->batch, requests->keys, &requests->keyless);
+    if (!err)
+        err = admins_new(parts->store, parts->door, &requests->admins);
     if (!err)
         err = local_listen(parts->socket, 0666, (gid_t)-1, &requests->server);
     if (err)
@@ -82,7 +87,9 @@ void requests_free(Requests **requests)
         talk_free(&talk);
     }
     refusals_free(old);
+    keyless_free(&old->keyless);
     batch_free(&old->batch);
+    keypool_free(&old->keys);
     admins_free(&old->admins);
     local_server_free(&old->server);
     free(old->audit);
@@ -326,6 +333,8 @@ void requests_run(Requests *requests, Msec now)
     locals_take(requests, now);
     remotes_take(requests, now);
     refusals_run(requests, now);
+    keypool_run(requests->keys, now);
+    keyless_run(requests->keyless, now);
     worked = batch_run(requests->batch, now);
     admins_follow(requests);
     refusals_finish(requests, now);
@@ -343,6 +352,7 @@ void requests_wait(Requests *requests, Waiter *wake)
 {
     local_server_wait(requests->server, wake);
     batch_wait(requests->batch, wake);
+    keypool_wait(requests->keys, wake);
     if (requests->again || requests->nodes_seen != nodes_moves(requests->with.nodes) ||
         requests->tasks_seen != tasks_moves(requests->with.tasks) ||
         requests->events_seen != events_newest(requests->with.events))

@@ -3,6 +3,7 @@
 #include "pile.h"
 
 #include "base/alloc.h"
+#include "model/meta.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -38,6 +39,8 @@ static Error *back_add(void *context, const Object *before, const Object *after)
 {
     Back *back = context;
     ObjectRef ref = object_ref(before ? before : after);
+    if (kind_info(ref.kind)->meta->made) /* follows from what it is made along with */
+        return NULL;
     Error *err = untouched_check(back, &ref);
 
     if (err)
@@ -57,7 +60,7 @@ static Error *came_later(void *context, const ObjectRef *ref, const void *bytes,
 
     (void)bytes;
     (void)size;
-    if (pile_find(&back->pile, ref))
+    if (kind_info(ref->kind)->meta->made || pile_find(&back->pile, ref))
         return NULL;
     return error_hint(error_new(ERROR_CONFLICT, "revision %" PRIu64 ": instance %s would go, and holds %s by now",
                                 back->revision, ref->instance, object_title(ref).text),

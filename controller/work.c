@@ -1,6 +1,7 @@
 #include "work.h"
 
 #include "admins.h"
+#include "work_dkim.h"
 #include "work_relay.h"
 
 #include "base/alloc.h"
@@ -96,6 +97,7 @@ void work_done(Work *work)
     names_done(&work->nodes);
     names_done(&work->new_domains);
     names_done(&work->relays);
+    names_done(&work->keyless);
     names_done(&work->user_domains);
     names_done(&work->instances);
     *work = (Work){0};
@@ -172,11 +174,11 @@ static void note(Work *work, const Object *before, const Object *after)
 /* Is the older self needed, beyond what the store itself compares? */
 static bool looks_back(const Work *work, Kind kind)
 {
-    return (work->rules.keep_n && work->kept_all) || kind == MAIL__OBJECT__BODY_DOMAIN ||
+    return (work->rules.keep_n && work->kept_all) || kind == MAIL__OBJECT__BODY_DOMAIN || kind_info(kind)->meta->made ||
            kind == MAIL__OBJECT__BODY_ADMIN || kind_info(kind)->meta->class_ == MAIL__CLASS__CONFIG;
 }
 
-static Error *put_plain(Work *work, const Object *before, const Object *after)
+Error *work_put_along(Work *work, const Object *before, const Object *after)
 {
     Error *err = store_put(work->store, after);
 
@@ -185,7 +187,7 @@ static Error *put_plain(Work *work, const Object *before, const Object *after)
     return err;
 }
 
-static Error *remove_plain(Work *work, const Object *before)
+Error *work_remove_along(Work *work, const Object *before)
 {
     ObjectRef ref = object_ref(before);
     Error *err = store_remove(work->store, &ref);
@@ -244,7 +246,7 @@ static Error *domain_leaves(Work *work, const ObjectRef *domain)
     for (size_t i = 0; !err && i < pack.n; i++) {
         Object *address = pack.objects[i];
         if (work->rules.purge) {
-            err = remove_plain(work, address);
+            err = work_remove_along(work, address);
             continue;
         }
         if (address->address->dormant)
@@ -252,7 +254,7 @@ static Error *domain_leaves(Work *work, const ObjectRef *domain)
         DEFER(object_free) Object *asleep = object_clone(address);
         asleep->address->has_dormant = true;
         asleep->address->dormant = true;
-        err = put_plain(work, address, asleep);
+        err = work_put_along(work, address, asleep);
     }
     return err;
 }
@@ -270,7 +272,7 @@ static Error *domain_comes(Work *work, const ObjectRef *domain)
         DEFER(object_free) Object *awake = object_clone(pack.objects[i]);
         awake->address->has_dormant = false;
         awake->address->dormant = false;
-        err = put_plain(work, pack.objects[i], awake);
+        err = work_put_along(work, pack.objects[i], awake);
     }
     return err;
 }
@@ -285,7 +287,7 @@ static Error *instance_leaves(Work *work, const char *instance)
         DEFER(pack_done) Pack pack = {0};
         err = store_each(work->store, &(StoreFilter){.kind = kinds[i - 1], .instance = instance}, pack_take, &pack);
         for (size_t k = 0; !err && k < pack.n; k++)
-            err = remove_plain(work, pack.objects[k]);
+            err = work_remove_along(work, pack.objects[k]);
     }
     return err;
 }
@@ -327,6 +329,17 @@ static Error *postmaster_remove(Work *work, const ObjectRef *ref)
     return error_hint(
         error_new(ERROR_CONFLICT, "%s: postmaster is always reachable and cannot be removed", object_title(ref).text),
         "send it elsewhere: mailctl address set %s to=user:NAME", ref->name);
+}
+
+/* ---- what nobody states ---- */
+
+static Error *made_check(const ObjectRef *ref)
+{
+    if (!kind_info(ref->kind)->meta->made)
+        return NULL;
+    return error_hint(error_new(ERROR_INVALID, "%s: is made and removed along with its domain, never by hand",
+                                object_title(ref).text),
+                      "leave it out");
 }
 
 /* ---- rules between objects ---- */
@@ -378,19 +391,24 @@ Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
         err = store_get(work->store, &ref, 0, &before);
     if (err || (before && object_equal(before, object)))
         return err;
+    err = made_check(&ref);
+    if (err)
+        return at_place(err, place);
     if (!waits(work, ref.kind)) {
         work->fresh = fresh ? ref : (ObjectRef){0};
         err = put_check(work, object);
         work->fresh = (ObjectRef){0};
     }
     if (!err)
-        err = put_plain(work, before, object);
+        err = work_put_along(work, before, object);
     if (!err)
-        err = relay_spread(work, object, put_plain);
+        err = relay_spread(work, object, work_put_along);
     if (!err && waits(work, ref.kind))
         late_add(work, &ref, place, before, false);
     if (!err && ref.kind == MAIL__OBJECT__BODY_DOMAIN && !before)
         err = domain_comes(work, &ref);
+    if (!err && ref.kind == MAIL__OBJECT__BODY_DOMAIN && (!before || object->domain->dkim > before->domain->dkim))
+        err = dkim_domain_comes(work, object);
     return at_place(err, place);
 }
 
@@ -402,15 +420,19 @@ Error *work_remove(Work *work, const ObjectRef *ref, const char *place)
     if (!err && !before)
         err = error_new(ERROR_NOT_FOUND, "%s does not exist", object_title(ref).text);
     if (!err)
+        err = made_check(ref);
+    if (!err)
         err = postmaster_remove(work, ref);
     if (!err && ref->kind == MAIL__OBJECT__BODY_INSTANCE)
         err = instance_leaves(work, ref->name);
     if (!err && ref->kind == MAIL__OBJECT__BODY_DOMAIN)
         err = domain_leaves(work, ref);
+    if (!err && ref->kind == MAIL__OBJECT__BODY_DOMAIN)
+        err = dkim_domain_goes(work, ref);
     if (!err && !waits(work, ref->kind))
         err = object_check_remove(ref, &work->view);
     if (!err)
-        err = remove_plain(work, before);
+        err = work_remove_along(work, before);
     if (!err && waits(work, ref->kind))
         late_add(work, ref, place, before, true);
     return at_place(err, place);

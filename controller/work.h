@@ -11,6 +11,7 @@
  */
 #pragma once
 #include "authorise.h"
+#include "keypool.h"
 #include "memo.h"
 #include "names.h"
 
@@ -22,8 +23,10 @@ typedef struct WorkRules {
     bool purge;         /* a removed domain takes its addresses along */
     bool yes;           /* the admin knows what a new domain takes over */
     bool deferred;
-    bool restoring; /* what was, comes back as it was: postmaster, too, may be missing */
-    size_t keep_n;  /* differences that are kept; 0: none */
+    bool restoring;      /* what was, comes back as it was: postmaster, too, may be missing */
+    const KeyPool *keys; /* for domains that come; NULL: they come without */
+    size_t keys_from;    /* the first ones are promised to others */
+    size_t keep_n;       /* differences that are kept; 0: none */
     size_t keep_bytes;
 } WorkRules;
 
@@ -48,6 +51,8 @@ typedef struct Work {
     bool kept_all; /* nothing was left out */
     char **warnings;
     size_t n_warnings;
+    size_t keys_taken, keys_missing; /* of the pool */
+    Names keyless;                   /* "main example.org": for them one is missing */
 
     /* on the way */
     size_t kept_room, kept_size;
@@ -68,6 +73,10 @@ CHECKED Error *work_put(Work *work, const Object *object, const char *place, boo
 /* NOT_FOUND without a hint; CONFLICT: still needed. */
 CHECKED Error *work_remove(Work *work, const ObjectRef *ref, const char *place);
 CHECKED Error *work_finish(Work *work);
+
+/* What goes along with another object, by no word of the asker: nothing is asked.  before NULL: was not there. */
+CHECKED Error *work_put_along(Work *work, const Object *before, const Object *after);
+CHECKED Error *work_remove_along(Work *work, const Object *before);
 
 /* May the asker do this?  instance NULL: not known yet. */
 CHECKED Error *work_may(const Work *work, Kind kind, Mail__Verb verb, const char *instance);

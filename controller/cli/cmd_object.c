@@ -336,6 +336,14 @@ Error *run_list(Cli *cli, const Line *line, int *ret_exit)
     return err;
 }
 
+/* What nobody states comes of itself where the file is applied. */
+static Error *take_stated(void *context, const Object *object)
+{
+    if (!kind_info(object->body_case)->meta->made)
+        listing_item(context, object);
+    return NULL;
+}
+
 Error *run_export(Cli *cli, const Line *line, int *ret_exit)
 {
     static const KindMeta none = {0};
@@ -347,7 +355,7 @@ Error *run_export(Cli *cli, const Line *line, int *ret_exit)
     if (cli->form == OUTPUT_TABLE)
         cli->form = OUTPUT_YAML;
     list.instance = (char *)cli_instance(cli);
-    Error *err = objects_each(cli, &list, begin_listing, take_listing, &listing);
+    Error *err = objects_each(cli, &list, begin_listing, take_stated, &listing);
     listing_end(&listing);
     return err;
 }

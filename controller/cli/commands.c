@@ -37,7 +37,7 @@ const Flag flags[N_FLAGS] = {
     [FLAG_MAY_EXIST] = {"may-exist", 0, NULL, "what is there already is no error"},
     [FLAG_IF_EXISTS] = {"if-exists", 0, NULL, "what is not there is no error"},
     [FLAG_YES] = {"yes", 0, NULL, "do not ask"},
-    [FLAG_PURGE] = {"purge", 0, NULL, "forget its addresses, too"},
+    [FLAG_PURGE] = {"purge", 0, NULL, "forget its addresses and its DKIM key, too"},
     [FLAG_PRUNE] = {"prune", 0, NULL, "remove what the file does not have, within its instances and kinds"},
     [FLAG_FILE] = {"file", 'f', "FILE", "objects in YAML or JSON; - is stdin"},
     [FLAG_REVISION] = {"revision", 0, "A..B", "between these two revisions; A.. is up to now"},
@@ -53,6 +53,7 @@ const Flag flags[N_FLAGS] = {
     [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
     [FLAG_USER_DOMAIN] = {"user-domain", 'u', "NAME",
                           "which directory; without it that of the instance, or the only one"},
+    [FLAG_FORMAT] = {"format", 0, "FORM", "raw: the value alone; zone: a record for a zone file"},
 };
 
 #define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
@@ -180,6 +181,16 @@ const Command commands[] = {
     SHOW("domain", "DOMAIN", SCOPED, "domain show example.org"),
     REMOVE("domain", "DOMAIN", "refuse its mail; its addresses sleep until it is added again", "domain remove example.org"),
      .flags = REMOVING | ASKING | SCOPED | BIT(FLAG_PURGE), .loses = "mail to it is refused from now on; stored mail stays"},
+
+    {.noun = "dkim", .verb = "show", .key = "DOMAIN", .kind = "domain", .flags = SCOPED | BIT(FLAG_FORMAT),
+     .words = "the record to publish in DNS, so that others can check its signatures", .example = "dkim show example.org",
+     .run = run_dkim_show},
+    {.noun = "dkim", .verb = "enable", .key = "DOMAIN", .kind = "domain", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .stands_for = "dkim=yes", .done = "signed", .words = "sign what its users submit",
+     .example = "dkim enable example.org", .run = run_change},
+    {.noun = "dkim", .verb = "disable", .key = "DOMAIN", .kind = "domain", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .stands_for = "dkim=no", .done = "no longer signed",
+     .words = "sign it no more; the key is kept", .example = "dkim disable example.org", .run = run_change},
 
     ADD("address", "LOCAL@DOMAIN", "where the mail of an address goes; LOCAL@* is in every domain",
         "address add info@example.org to=alice,bob"), .flags = ADDING | SCOPED},

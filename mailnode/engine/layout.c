@@ -36,6 +36,7 @@ static const Folder folders[] = {
     {PLACE_ENGINE, "root", "root", 0711, false},
     {PLACE_TABLES, "mailagent", "mailtables", 0750, false},
     {PLACE_RELAY, "mailagent", "postfix", 02750, false}, /* setgid: secrets.db gets the group */
+    {PLACE_DKIM, "mailagent", "_rspamd", 02750, false},  /* setgid: the keys get the group */
     {PLACE_LOG, "root", "root", 0755, false},
     {PLACE_MAIL, "vmail", "vmail", 0750, true},
 

@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "render/antivirus.h"
+#include "render/dkim.h"
 #include "render/render.h"
 #include "render/rspamd_override.h"
 #include "render/ucl.h"
@@ -71,6 +72,9 @@ static void main_file(const NodeState *state, FileSet *out)
         ucl_include(&ucl, UCL_OURS, "$LOCAL_CONFDIR/local.d/mailnode_antivirus.conf");
         ucl_close(&ucl);
     }
+    ucl_open(&ucl, "mailnode_dkim", NULL);
+    ucl_include(&ucl, UCL_OURS, "$LOCAL_CONFDIR/local.d/mailnode_dkim.conf");
+    ucl_close(&ucl);
     proxy_worker(&ucl, state->root);
     controller_worker(&ucl, state->root);
 }
@@ -176,9 +180,18 @@ static void antivirus(const NodeState *state, FileSet *out)
     buf_append_text(fileset_add(out, "rspamd/plugins.d/mailnode_antivirus.lua", GROUP), antivirus_lua);
 }
 
+/* Which domains sign is data: the agent's files in the folder. */
+static void signing(const NodeState *state, FileSet *out)
+{
+    Ucl ucl = ucl_in(out, LOCAL("mailnode_dkim.conf"), GROUP);
+
+    ucl_text(&ucl, "folder", PLACE_DKIM, state->root);
+    buf_append_text(fileset_add(out, "rspamd/plugins.d/mailnode_dkim.lua", GROUP), dkim_lua);
+}
+
 /* ---- modules ----------------------------------------------------------------------- */
 
-/* What speaks to servers of others about our mail, and what is a setting of ours and off. */
+/* What speaks to servers of others about our mail, what is a setting of ours and off, and what signs otherwise than we do. */
 static void modules_off(FileSet *out)
 {
     static const char *const names[] = {
@@ -223,6 +236,7 @@ void render_rspamd(const NodeState *state, const Overrides *overrides, FileSet *
     headers(out);
     if (state->filter->antivirus)
         antivirus(state, out);
+    signing(state, out);
     modules_off(out);
     symbols(out);
     redis(state->root, out);

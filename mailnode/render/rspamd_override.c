@@ -13,7 +13,7 @@ static const struct {
 } kept[] = {
     {"actions.conf", "mailctl filter set spam-flag=... deny=..."},
     {"antivirus.conf", "mailctl filter set antivirus=... infected=... scanner-away=..."},
-    {"dkim_signing.conf", NULL},
+    {"dkim_signing.conf", "mailctl dkim enable|disable DOMAIN"},
     {"force_actions.conf", NULL},
     {"greylist.conf", NULL},
     {"milter_headers.conf", NULL},

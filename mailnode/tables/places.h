@@ -9,7 +9,8 @@
 #define PLACE_CURRENT PLACE_ENGINE "/current"     /* link to gen/000123 */
 #define PLACE_TABLES "%s/var/lib/mailnode/tables" /* mail.db, maps/ */
 #define PLACE_RELAY PLACE_TABLES "/relay"         /* mailagent, group postfix, 2750: secrets.db */
-#define PLACE_LOG "%s/var/log/mailnode"           /* root 0755; NAME.log of each daemon */
+#define PLACE_DKIM PLACE_TABLES "/dkim" /* mailagent, group _rspamd, 2750: a file for each domain that signs */
+#define PLACE_LOG "%s/var/log/mailnode" /* root 0755; NAME.log of each daemon */
 #define PLACE_OVERRIDE "%s/etc/mailnode/override"
 
 #define PLACE_MAIL "%s/var/lib/mailnode/mail"             /* vmail 0750; mail/NAME/Maildir */

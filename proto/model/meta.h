@@ -27,7 +27,7 @@ typedef struct FieldMeta {
 typedef struct KindMeta {
     const char *message; /* "UserDomain" */
     Mail__Class class_;
-    bool in_instance, single;
+    bool in_instance, single, made;
     Mail__FieldType name;
     const char *example;
     const char *words;

@@ -52,7 +52,7 @@ def kind_row(message, words):
     kind = message.options.Extensions[options_pb2.kind]
     rows = [f".message = {quoted(message.name)}", f".class_ = {constant(options_pb2.Class, getattr(kind, 'class'))}",
             f".name = {constant(options_pb2.FieldType, kind.name)}", f".words = {quoted(words)}"]
-    rows += [f".{flag} = true" for flag in ("in_instance", "single") if getattr(kind, flag)]
+    rows += [f".{flag} = true" for flag in ("in_instance", "single", "made") if getattr(kind, flag)]
     if kind.example:
         rows.append(f".example = {quoted(kind.example)}")
     if message.field:

@@ -512,6 +512,41 @@ static Error *relay_form(const char *text, char **ret_text)
                       "what lies below it");
 }
 
+/* ---- DKIM keys ----------------------------------------------------------------------- */
+
+/* RFC 6376 3.1: labels of a domain name, with dots between them; it becomes a part of a name of DNS. */
+static Error *selector_check(const char *selector)
+{
+    for (const char *label = selector;; label++) {
+        size_t len = strcspn(label, "."), good = strspn(label, UPPER LOWER DIGITS "-");
+        if (len == 0 || len > NAME_MAX_LEN || good < len || label[0] == '-' || label[len - 1] == '-')
+            return error_hint(error_new(ERROR_INVALID, "no selector"),
+                              "labels of letters, digits and '-', with dots between them: default, s2026.mail");
+        label += len;
+        if (!*label)
+            return NULL;
+    }
+}
+
+Error *dkim_key_normalise(const char *text, char **ret_text)
+{
+    const char *slash = strchr(text, '/');
+    DEFER(xfree) char *domain = NULL;
+
+    if (!slash)
+        return error_hint(error_new(ERROR_INVALID, "'/' is missing"), "DOMAIN/SELECTOR, as example.org/" DKIM_SELECTOR);
+    DEFER(xfree) char *typed = xstrndup(text, (size_t)(slash - text));
+    Error *err = fqdn_form(typed, &domain);
+    if (err || !domain)
+        return err;
+    err = selector_check(slash + 1);
+    if (!err && strlen(domain) + strlen("._domainkey.") + strlen(slash + 1) > NAME_FQDN_LEN)
+        err = error_new(ERROR_INVALID, "too long for a name of DNS");
+    if (!err)
+        *ret_text = xasprintf("%s%s", domain, slash);
+    return err;
+}
+
 /* ---- all of them --------------------------------------------------------------------- */
 
 static Error *key_form(const char *text, char **ret_text)
@@ -576,6 +611,8 @@ static Error *key_normalise(const KindInfo *info, const char *name, char **ret_n
 
     if (info->kind == MAIL__OBJECT__BODY_ADDRESS)
         return address_key_normalise(name, ret_name);
+    if (info->kind == MAIL__OBJECT__BODY_DKIM_KEY)
+        return dkim_key_normalise(name, ret_name);
     err = text_normalise(info->meta->name, name, &normal);
     if (!err && normal && info->meta->name == MAIL__FIELD_TYPE__NAME)
         err = reserved_check(normal);

@@ -18,9 +18,17 @@ enum {
     NAME_ACCOUNT_LEN = 255,
 };
 
+/* The one selector that keys have today. */
+#define DKIM_SELECTOR "default"
+/* Longest domain whose record default._domainkey.DOMAIN is a name of DNS. */
+enum { DKIM_DOMAIN_LEN = NAME_FQDN_LEN - (int)sizeof(DKIM_SELECTOR "._domainkey") };
+
 /* Brings 'text' into the one form of a type whose values are texts: all but YES_NO, SIZE, SPAN, WORD, NUMBER,
  * SCORE and SECRET. */
 CHECKED Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text);
 
 /* LOCAL@DOMAIN or LOCAL@*, the name of an address of ours: fewer local parts than type ADDRESS takes (SPEC.md F-085). */
 CHECKED Error *address_key_normalise(const char *text, char **ret_text);
+
+/* DOMAIN/SELECTOR, the name of a DKIM key.  The selector keeps its letter case (SPEC F-036). */
+CHECKED Error *dkim_key_normalise(const char *text, char **ret_text);

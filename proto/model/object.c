@@ -15,9 +15,10 @@
 /* ---- kinds ------------------------------------------------------------------------- */
 
 const Kind kinds[] = {
-    MAIL__OBJECT__BODY_NODE,   MAIL__OBJECT__BODY_USER_DOMAIN, MAIL__OBJECT__BODY_INSTANCE, MAIL__OBJECT__BODY_ADMIN,
-    MAIL__OBJECT__BODY_DOMAIN, MAIL__OBJECT__BODY_POLICY,      MAIL__OBJECT__BODY_SETTINGS, MAIL__OBJECT__BODY_FILTER,
-    MAIL__OBJECT__BODY_TLS,    MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,  MAIL__OBJECT__BODY_RELAY,
+    MAIL__OBJECT__BODY_NODE,     MAIL__OBJECT__BODY_USER_DOMAIN, MAIL__OBJECT__BODY_INSTANCE, MAIL__OBJECT__BODY_ADMIN,
+    MAIL__OBJECT__BODY_DOMAIN,   MAIL__OBJECT__BODY_POLICY,      MAIL__OBJECT__BODY_SETTINGS, MAIL__OBJECT__BODY_FILTER,
+    MAIL__OBJECT__BODY_TLS,      MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,  MAIL__OBJECT__BODY_RELAY,
+    MAIL__OBJECT__BODY_DKIM_KEY,
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;
 
@@ -34,6 +35,7 @@ static KindInfo infos[] = {
     {MAIL__OBJECT__BODY_FILTER, "filter", "filter", &mail__filter__descriptor, NULL},
     {MAIL__OBJECT__BODY_TLS, "tls", "tls", &mail__tls__descriptor, NULL},
     {MAIL__OBJECT__BODY_RELAY, "relay", "relay", &mail__relay__descriptor, NULL},
+    {MAIL__OBJECT__BODY_DKIM_KEY, "dkim-key", "dkim_key", &mail__dkim_key__descriptor, NULL},
 };
 enum { N_INFOS = sizeof infos / sizeof *infos };
 
@@ -94,7 +96,7 @@ static bool name_says_all(const ObjectRef *ref)
 
     if (ref->kind == MAIL__OBJECT__BODY_ADDRESS)
         return address_split(ref->name, &local_len, &domain) && strcmp(domain, "*") != 0;
-    return ref->kind == MAIL__OBJECT__BODY_DOMAIN;
+    return ref->kind == MAIL__OBJECT__BODY_DOMAIN || ref->kind == MAIL__OBJECT__BODY_DKIM_KEY;
 }
 
 ObjectKey object_title(const ObjectRef *ref)

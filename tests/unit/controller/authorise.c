@@ -62,6 +62,7 @@ static const struct {
     {MAIL__OBJECT__BODY_RELAY, {{"am", "am", "am"}, {"a", "a", "a"}}},
     {MAIL__OBJECT__BODY_ADDRESS, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
+    {MAIL__OBJECT__BODY_DKIM_KEY, {{"", "", ""}, {"", "", ""}}},
 };
 enum { N_KIND_ROWS = sizeof kind_rows / sizeof *kind_rows };
 

@@ -2,6 +2,8 @@
 
 #include "state.h"
 
+#include "base/child.h"
+
 /* ---- nodes, as the test wants them ---- */
 
 typedef struct Fake {
@@ -75,7 +77,7 @@ static int begin(void **state)
     if (setup(state))
         return -1;
     site();
-    batch = batch_new(store, (Nodes *)&fakes);
+    batch = batch_new(store, (Nodes *)&fakes, NULL);
     return 0;
 }
 
@@ -158,6 +160,102 @@ static void each_job_by_itself_in_order(void **state)
     field_is(MAIL__OBJECT__BODY_ADDRESS, "main", "a@example.org", "to", "user:alice,user:carol");
     assert_false(batch_run(batch, 0));
     assert_int_equal(store_revision(store), 5);
+}
+
+/* ---- keys of new domains ---- */
+
+static KeyPool *pool;
+
+static int begin_with_keys(void **state)
+{
+    DEFER(xfree) char *program = child_beside_us("../controller/mail-controller");
+
+    if (begin(state))
+        return -1;
+    pool = keypool_new(program);
+    batch_free(&batch);
+    batch = batch_new(store, (Nodes *)&fakes, pool);
+    return 0;
+}
+
+static int end_with_keys(void **state)
+{
+    int failed_to = end(state);
+
+    keypool_free(&pool);
+    return failed_to;
+}
+
+static void run_until(Job *job)
+{
+    for (Msec until = clock_ms() + 60000; !job_done(job) && clock_ms() < until;) {
+        keypool_run(pool, clock_ms());
+        batch_run(batch, clock_ms());
+        Waiter wake = waiter_start();
+        keypool_wait(pool, &wake);
+        batch_wait(batch, &wake);
+        waiter_at(&wake, until);
+        waiter_block(&wake);
+    }
+}
+
+static char *public_key(const char *name)
+{
+    DEFER(object_free) Object *key = NULL;
+    ObjectRef ref = {MAIL__OBJECT__BODY_DKIM_KEY, "main", name};
+
+    ok(store_get(store, &ref, 0, &key));
+    return key ? xstrdup(key->dkim_key->public_key) : NULL;
+}
+
+static void F_039_a_new_domain_has_a_key_of_its_own(void **state)
+{
+    (void)state;
+    Job *rehearsed = add_as("add domain main a.test", true, false);
+    Job *first = add("add domain main a.test"), *second = add("add domain main b.test; add domain main c.test");
+
+    assert_false(batch_run(batch, clock_ms())); /* none is there: they wait, and nothing is stored meanwhile */
+    assert_int_equal(store_revision(store), 3);
+    run_until(second);
+    run_until(first);
+    run_until(rehearsed);
+    assert_int_equal(job_result(rehearsed).count, 2);
+    stored(rehearsed, 0);
+    assert_int_equal(job_result(first).count, 2); /* the domain and its key: one revision */
+    assert_null(job_result(first).err);
+    assert_null(job_result(second).err);
+    job_release(&first);
+    job_release(&second);
+    DEFER(xfree)
+    char *a = public_key("a.test/default"), *b = public_key("b.test/default"), *c = public_key("c.test/default");
+    assert_string_not_equal(a, b);
+    assert_string_not_equal(b, c);
+    assert_string_not_equal(a, c);
+
+    Job *gone = add("remove domain main a.test"), *back = add("add domain main a.test");
+    run_until(back);
+    stored(gone, 6);
+    stored(back, 7);
+    DEFER(xfree) char *again = public_key("a.test/default");
+    assert_string_equal(again, a);
+}
+
+static void keys_that_are_not_made_are_an_error(void **state)
+{
+    (void)state;
+    batch_free(&batch);
+    keypool_free(&pool);
+    pool = keypool_new("/nonexistent");
+    batch = batch_new(store, (Nodes *)&fakes, pool);
+    Job *job = add("add domain main a.test"), *other = add("add address - a@example.org to=alice");
+
+    assert_true(batch_run(batch, 0));
+    stored(other, 4); /* nobody else waits for it */
+    keypool_run(pool, 0);
+    assert_false(batch_run(batch, 29999));
+    assert_false(job_done(job));
+    batch_run(batch, 30001);
+    failed(job, ERROR_UNAVAILABLE, "no DKIM key could be made: /nonexistent: ");
 }
 
 static void dry_run_is_the_real_thing_undone(void **state)
@@ -352,6 +450,8 @@ int main(void)
         TEST(what_takes_back_asks_nobody),
         TEST(who_hung_up_is_served_all_the_same),
         TEST(the_author_is_kept),
+        cmocka_unit_test_setup_teardown(F_039_a_new_domain_has_a_key_of_its_own, begin_with_keys, end_with_keys),
+        cmocka_unit_test_setup_teardown(keys_that_are_not_made_are_an_error, begin_with_keys, end_with_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

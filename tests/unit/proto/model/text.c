@@ -101,6 +101,7 @@ static const char every_kind[] = "version: 1\n"
                                  "    group_addresses: true\n"
                                  "    catch_all: user:bob\n"
                                  "    description: \"no\"\n"
+                                 "    dkim: false\n"
                                  "  - kind: policy\n"
                                  "    instance: main\n"
                                  "    default_quota: 500M\n"
@@ -161,7 +162,7 @@ static const char every_kind_json[] =
     "\"user_domain\":\"staff\",\"listen\":[\"127.0.0.1\",\"::1\"],\"running\":false},\n"
     "{\"kind\":\"admin\",\"name\":\"helpdesk\",\"role\":\"operator\",\"uid\":12345,\"instances\":[\"main\"]},\n"
     "{\"kind\":\"domain\",\"instance\":\"main\",\"name\":\"xn--exmple-cua.org\",\"user_addresses\":false,"
-    "\"group_addresses\":true,\"catch_all\":\"user:bob\",\"description\":\"no\"},\n"
+    "\"group_addresses\":true,\"catch_all\":\"user:bob\",\"description\":\"no\",\"dkim\":false},\n"
     "{\"kind\":\"policy\",\"instance\":\"main\",\"default_quota\":\"500M\",\"spam_retention\":\"20d\","
     "\"sender_login_match\":\"include-groups\",\"sender_login_exempt\":[\"alice\"]},\n"
     "{\"kind\":\"settings\",\"instance\":\"main\",\"message_size\":\"50M\",\"queue_lifetime\":\"2d\","
@@ -186,6 +187,8 @@ static void every_field_is_in_the_text(void **state)
     (void)state;
     for (size_t i = 0; i < n_kinds; i++) {
         const KindInfo *info = kind_info(kinds[i]);
+        if (info->meta->made) /* no file states one */
+            continue;
         DEFER(xfree) char *kind = xasprintf("kind: %s\n", info->name);
         const char *item = strstr(every_kind, kind);
         if (!item) {
@@ -212,7 +215,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     if (err)
         fail_msg("%s", err->what);
     assert_int_equal(yaml.n, 12);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:31 f:37 f:45 f:52 f:56 f:63 f:71 ");
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:64 f:72 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);

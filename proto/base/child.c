@@ -1,4 +1,4 @@
-#include "child.h"
+#include "base/child.h"
 
 #include "base/alloc.h"
 
