@@ -68,8 +68,8 @@ def signatures(octets):
 def mail_shared():
     """Its way outside leads to the sink."""
     with Cluster(nodes=1, node=MailNode) as c:
-        clusters.live.remove(c)   # lives longer than one test
         c.mail_site().ctl(f"relay add default host={c.addresses[7]} port={PORT} tls=off")
+        clusters.live.remove(c)   # lives longer than one test
         yield c
         clusters.live.append(c)
 
