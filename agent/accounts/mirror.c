@@ -18,24 +18,23 @@ struct Mirror {
     char *user_domain; /* of the instance here, if its directory is here, too; NULL: nothing to be read */
     char *elsewhere;   /* why not; NULL: it is */
 
-    bool watching;
     Msec look_at;             /* when to ask, if nobody watches */
     Msec whole_at;            /* when everything is read again; 0: at once */
-    bool broken;              /* what came is not whole */
     AccountSet *grows, *last; /* the batch that comes, a chain; its newest set */
     AccountSet *ready;        /* for mirror_run's caller */
-    bool waits;               /* what was handed over is not in the tables yet */
-    uint64_t offered;         /* parts of the directory's that it is of */
-
-    bool held;
+    uint64_t offered;         /* parts of the directory's that what was handed over is of */
     size_t held_before, held_after;
-    bool claim_written; /* what somebody claims: with the commit it is his */
-    bool accepted;      /* a reading with about 'held_after' users may be taken */
-
     Looks looks;
-    bool known, away;
     char *trouble;
     char text[320];
+
+    bool watching;
+    bool broken; /* what came is not whole */
+    bool waits;  /* what was handed over is not in the tables yet */
+    bool held;
+    bool claim_written; /* what somebody claims: with the commit it is his */
+    bool accepted;      /* a reading with about 'held_after' users may be taken */
+    bool known, away;
 };
 
 Mirror *mirror_new(Journal *journal, Directory *directory, const char *node)

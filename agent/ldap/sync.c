@@ -157,7 +157,7 @@ void sync_cookie_csn(const char *cookie, char *text)
         size_t len = strcspn(at, ";,");
         snprintf(csn, sizeof csn, "%.*s", (int)len, at);
         if (strcmp(csn, text) > 0)
-            strcpy(text, csn);
+            memcpy(text, csn, strlen(csn) + 1);
         at += len;
         at += *at == ';';
     }

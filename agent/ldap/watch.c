@@ -44,12 +44,13 @@ Watch *watch_new(const Place *place)
 
 static void forget(Watch *watch)
 {
-    Known *known = NULL, *next = NULL;
+    Known *known = watch->known;
 
-    HASH_ITER(hh, watch->known, known, next)
-    {
-        HASH_DEL(watch->known, known);
+    HASH_CLEAR(hh, watch->known); /* the table; its members still hold each other */
+    while (known) {
+        Known *next = known->hh.next;
         free(known);
+        known = next;
     }
     xfree(&watch->cookie);
     xfree(&watch->state);
@@ -379,6 +380,17 @@ static Error *drain(Watch *watch, const WatchSay *say, bool *ret_said)
     return err;
 }
 
+/* Where the control is not for this database, its first answer says so, whoever is the first to look. */
+static Error *drain_or_poll(Watch *watch, const WatchSay *say, Msec now, bool *ret_said)
+{
+    Error *err = drain(watch, say, ret_said);
+
+    if (!err || err->code != ERROR_UNSUPPORTED)
+        return err;
+    error_free(&err);
+    return poll_start(watch, now);
+}
+
 /* A directory that was stopped has its connections still.  The agent learns that all is as was said. */
 static Error *beat(Watch *watch, const WatchSay *say, Msec now, bool *ret_said)
 {
@@ -401,12 +413,8 @@ static Error *run_now(Watch *watch, const WatchSay *say, Msec now, bool *ret_sai
 
     if (watch->polled)
         return late ? poll_all(watch, say, ret_said) : NULL;
-    Error *err = drain(watch, say, ret_said);
-    if (err && err->code == ERROR_UNSUPPORTED) { /* said in its first answer */
-        error_free(&err);
-        return poll_start(watch, now);
-    }
-    return err || !late ? err : beat(watch, say, now, ret_said);
+    Error *err = drain_or_poll(watch, say, now, ret_said);
+    return err || !late || watch->polled ? err : beat(watch, say, now, ret_said);
 }
 
 static Error *mind(Watch *watch, Error *err)
@@ -430,18 +438,19 @@ Error *watch_catch_up(Watch *watch, const WatchSay *say, const char *state, Msec
     Error *err = NULL;
 
     *ret_said = false;
-    if (watch->conn && watch->polled)
-        return mind(watch, poll_all(watch, say, ret_said));
-    while (watch->conn && !err) {
-        err = drain(watch, say, ret_said);
+    while (watch->conn && !watch->polled && !err) {
         Msec now = clock_ms();
-        if (err || now >= until || (!watch->refreshing && watch->state && strcmp(watch->state, state) >= 0))
+        err = drain_or_poll(watch, say, now, ret_said);
+        if (err || watch->polled || now >= until ||
+            (!watch->refreshing && watch->state && strcmp(watch->state, state) >= 0))
             break;
         Waiter wake = waiter_start();
         waiter_fd(&wake, conn_fd(watch->conn), POLLIN);
         waiter_at(&wake, until);
         waiter_block(&wake);
     }
+    if (watch->conn && watch->polled && !err)
+        err = poll_all(watch, say, ret_said);
     return mind(watch, err);
 }
 

@@ -65,34 +65,33 @@ static void infos(void **state)
     static const struct {
         const char *octets;
         size_t size;
-        bool good;
+        bool good, then_refreshed;
         SyncWhat what;
-        bool then_refreshed;
         size_t n_uuids;
         const char *cookie;
     } cases[] = {
         {OCTETS("\x80\x03"
                 "a=b"),
-         true, SYNC_COOKIE, false, 0, "a=b"},
-        {OCTETS("\xa1\x00"), true, SYNC_COOKIE, true, 0, ""},
+         true, false, SYNC_COOKIE, 0, "a=b"},
+        {OCTETS("\xa1\x00"), true, true, SYNC_COOKIE, 0, ""},
         {OCTETS("\xa1\x08\x04\x03"
                 "a=b\x01\x01\x00"),
-         true, SYNC_COOKIE, false, 0, "a=b"},
+         true, false, SYNC_COOKIE, 0, "a=b"},
         {OCTETS("\xa2\x05\x04\x03"
                 "a=b"),
-         true, SYNC_MENTIONED, true, 0, "a=b"},
-        {OCTETS("\xa2\x03\x01\x01\x00"), true, SYNC_MENTIONED, false, 0, ""},
-        {OCTETS("\xa3\x26\x31\x24\x04\x10" U1 "\x04\x10" U2), true, SYNC_PRESENT, false, 2, ""},
+         true, true, SYNC_MENTIONED, 0, "a=b"},
+        {OCTETS("\xa2\x03\x01\x01\x00"), true, false, SYNC_MENTIONED, 0, ""},
+        {OCTETS("\xa3\x26\x31\x24\x04\x10" U1 "\x04\x10" U2), true, false, SYNC_PRESENT, 2, ""},
         {OCTETS("\xa3\x1c\x04\x03"
                 "a=b\x01\x01\xff\x31\x12\x04\x10" U1),
-         true, SYNC_DELETED, false, 1, "a=b"},
-        {OCTETS("\xa3\x02\x31\x00"), true, SYNC_PRESENT, false, 0, ""},
-        {OCTETS("\xa3\x00"), false, 0, false, 0, NULL},
-        {OCTETS("\xa3\x06\x31\x04\x04\x02xy"), false, 0, false, 0, NULL},             /* no UUID */
-        {OCTETS("\xa3\x26\x31\x24\x04\x10" U1 "\x04\x10"), false, 0, false, 0, NULL}, /* cut */
-        {OCTETS("\xa4\x00"), false, 0, false, 0, NULL},
-        {OCTETS("\x80\x7f"), false, 0, false, 0, NULL},
-        {OCTETS(""), false, 0, false, 0, NULL},
+         true, false, SYNC_DELETED, 1, "a=b"},
+        {OCTETS("\xa3\x02\x31\x00"), true, false, SYNC_PRESENT, 0, ""},
+        {OCTETS("\xa3\x00"), false, false, 0, 0, NULL},
+        {OCTETS("\xa3\x06\x31\x04\x04\x02xy"), false, false, 0, 0, NULL},             /* no UUID */
+        {OCTETS("\xa3\x26\x31\x24\x04\x10" U1 "\x04\x10"), false, false, 0, 0, NULL}, /* cut */
+        {OCTETS("\xa4\x00"), false, false, 0, 0, NULL},
+        {OCTETS("\x80\x7f"), false, false, 0, 0, NULL},
+        {OCTETS(""), false, false, 0, 0, NULL},
     };
 
     (void)state;
