@@ -334,6 +334,11 @@ static bool refreshed(Apply *apply, Msec now)
         return !refresh->owed; /* for all, as a precaution: that waits for mail-engine, and nobody waits for it */
     body.n_users = refresh->all ? 0 : refresh->n;
     body.users = refresh->users;
+    body.n_left = refresh->n_left;
+    body.left = refresh->left;
+    body.has_all_left = body.all_left = refresh->all_left;
+    body.has_public_ = body.public_ = refresh->public || refresh->all;
+    body.has_nobody = body.nobody = !refresh->all && !refresh->n;
     request.body_case = MAIL__ENVELOPE__BODY_ENGINE_REFRESH;
     request.engine_refresh = &body;
     if (ask(apply, ASKED_REFRESH, &request, now, REFRESH_WAIT_MS))
@@ -658,7 +663,7 @@ static Error *commit(Apply *apply, Msec now)
     TablesView view = journal_view(apply->with.journal, apply->instance);
     const char *const *users = NULL;
     size_t n_users = 0;
-    bool all = false;
+    bool all = false, all_left = false;
 
     tell_if_lost(apply);
     Error *err = write_maps(apply);
@@ -677,6 +682,10 @@ static Error *commit(Apply *apply, Msec now)
     owners_note(apply);
     users = tables_changed_users(apply->tables, &n_users);
     refresh_add(&apply->refresh, users, n_users);
+    users = tables_left_users(apply->tables, &n_users, &all_left);
+    refresh_add_left(&apply->refresh, users, n_users, all_left);
+    if (tables_public_changed(apply->tables))
+        refresh_add_public(&apply->refresh);
     err = error_in(dkim_remove(apply->dkim, &view), "DKIM keys");
     if (!err)
         err = observe(apply, now);

@@ -94,6 +94,11 @@ typedef struct Group {
     Pile *gone; /* what is stored and not in the file; NULL: not wanted */
 } Group;
 
+static bool is_postmaster(const ObjectRef *ref)
+{
+    return ref->kind == MAIL__OBJECT__BODY_ADDRESS && strcmp(ref->name, "postmaster@*") == 0;
+}
+
 static Error *compare(void *context, const ObjectRef *ref, const void *bytes, size_t size)
 {
     Group *group = context;
@@ -102,7 +107,7 @@ static Error *compare(void *context, const ObjectRef *ref, const void *bytes, si
     if (row) {
         row->fresh = false;
         row->same = row->size == size && memcmp(group->pile->bytes.data + row->bytes_at, bytes, size) == 0;
-    } else if (group->gone) {
+    } else if (group->gone && !is_postmaster(ref)) { /* it must always be there: saying nothing of it is not a wish */
         pile_add(group->gone, ref, NULL, NULL, 0);
     }
     return NULL;

@@ -80,7 +80,11 @@ static Error *add(Work *work, const ObjectRef *ref, Object *there, const Mail__O
     Error *err = fields_edit(work, object, edit);
     if (!err)
         err = relay_follow(work, object, edit);
-    return err ? err : work_put(work, object, NULL, true);
+    if (!err)
+        err = work_put(work, object, NULL, true);
+    if (!err && ref->kind == MAIL__OBJECT__BODY_INSTANCE)
+        err = work_postmaster(work, ref->name);
+    return err;
 }
 
 static Error *modify(Work *work, const ObjectRef *ref, Object *there, const Mail__ObjectEdit *edit)

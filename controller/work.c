@@ -299,6 +299,11 @@ static bool is_postmaster(const ObjectRef *ref)
     return ref->kind == MAIL__OBJECT__BODY_ADDRESS && ref->name && strncmp(ref->name, "postmaster@", 11) == 0;
 }
 
+static bool is_internal(const char *to)
+{
+    return strncmp(to, "user:", 5) == 0 || strncmp(to, "group:", 6) == 0 || strncmp(to, "public:", 7) == 0;
+}
+
 static Error *postmaster_put(const Object *object)
 {
     ObjectRef ref = object_ref(object);
@@ -306,11 +311,11 @@ static Error *postmaster_put(const Object *object)
     if (!is_postmaster(&ref))
         return NULL;
     for (size_t i = 0; i < object->address->n_to; i++)
-        if (strncmp(object->address->to[i], "user:", 5) == 0 || strncmp(object->address->to[i], "group:", 6) == 0)
+        if (is_internal(object->address->to[i]))
             return NULL;
-    return error_hint(
-        error_new(ERROR_INVALID, "%s: to: postmaster keeps at least one user or group here", object_title(&ref).text),
-        "mailctl address set %s to+=user:NAME", ref.name);
+    return error_hint(error_new(ERROR_INVALID, "%s: to: postmaster keeps at least one user, group or public mailbox",
+                                object_title(&ref).text),
+                      "mailctl address set %s to+=user:NAME", ref.name);
 }
 
 /* The one of a domain may go where the one of all domains stays. */
@@ -329,6 +334,128 @@ static Error *postmaster_remove(Work *work, const ObjectRef *ref)
     return error_hint(
         error_new(ERROR_CONFLICT, "%s: postmaster is always reachable and cannot be removed", object_title(ref).text),
         "send it elsewhere: mailctl address set %s to=user:NAME", ref->name);
+}
+
+Error *work_postmaster(Work *work, const char *instance)
+{
+    const ObjectRef refs[] = {{MAIL__OBJECT__BODY_INSTANCE, "", instance},
+                              {MAIL__OBJECT__BODY_ADDRESS, instance, "postmaster@*"},
+                              {MAIL__OBJECT__BODY_PUBLIC_MAILBOX, instance, "Postmaster"}};
+    Object *there[3] = {NULL};
+    DEFER(object_free) Object *mailbox = object_new(refs[2].kind, instance, refs[2].name);
+    DEFER(object_free) Object *address = object_new(refs[1].kind, instance, refs[1].name);
+    Error *err = NULL;
+
+    address->address->to = xcalloc(1, sizeof *address->address->to);
+    address->address->n_to = 1;
+    address->address->to[0] = xstrdup("public:Postmaster");
+    for (size_t i = 0; !err && i < 3; i++)
+        err = store_get(work->store, &refs[i], 0, &there[i]);
+    bool wanted = !err && there[0] && !there[1];
+    if (wanted && !there[2])
+        err = work_put_along(work, NULL, mailbox);
+    if (!err && wanted)
+        err = work_put_along(work, NULL, address);
+    for (size_t i = 0; i < 3; i++)
+        object_free(&there[i]);
+    return err;
+}
+
+/* ---- public mailboxes (SPEC F-056) ---- */
+
+typedef struct Naming {
+    Pack pack;
+    char *dest; /* "public:NAME" */
+} Naming;
+
+static void naming_done(Naming *naming)
+{
+    pack_done(&naming->pack);
+    free(naming->dest);
+}
+
+static bool names_dest(const Object *object, const char *dest)
+{
+    if (object->body_case == MAIL__OBJECT__BODY_DOMAIN)
+        return object->domain->catch_all && strcmp(object->domain->catch_all, dest) == 0;
+    for (size_t i = 0; i < object->address->n_to; i++)
+        if (strcmp(object->address->to[i], dest) == 0)
+            return true;
+    return false;
+}
+
+static Error *naming_take(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Naming *naming = context;
+
+    if (!memmem(bytes, size, naming->dest, strlen(naming->dest)))
+        return NULL;
+    Error *err = pack_take(&naming->pack, ref, bytes, size);
+    if (!err && !names_dest(naming->pack.objects[naming->pack.n - 1], naming->dest))
+        object_free(&naming->pack.objects[--naming->pack.n]);
+    return err;
+}
+
+/* Domains or addresses that send mail to it. */
+static Error *naming_find(Work *work, Kind kind, const ObjectRef *mailbox, Naming *naming)
+{
+    naming->dest = xasprintf("public:%s", mailbox->name);
+    return store_each(work->store, &(StoreFilter){.kind = kind, .instance = mailbox->instance}, naming_take, naming);
+}
+
+static Error *public_still_named(Work *work, Kind kind, const ObjectRef *mailbox)
+{
+    DEFER(naming_done) Naming naming = {.dest = NULL};
+    Error *err = naming_find(work, kind, mailbox, &naming);
+
+    if (err || !naming.pack.n)
+        return err;
+    ObjectRef by = object_ref(naming.pack.objects[0]);
+    err = error_in(error_new(ERROR_CONFLICT, "%s sends mail to it", object_title(&by).text), "%s",
+                   object_title(mailbox).text);
+    return kind == MAIL__OBJECT__BODY_DOMAIN ? error_hint(err, "mailctl domain set %s catch-all=", by.name)
+                                             : error_hint(err, "mailctl address remove %s", by.name);
+}
+
+static Error *dest_drop(Work *work, const Object *address, const char *dest)
+{
+    DEFER(object_free) Object *without = object_clone(address);
+    Mail__Address *body = without->address;
+    ObjectRef ref = object_ref(address);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < body->n_to; i++) {
+        if (strcmp(body->to[i], dest) == 0)
+            free(body->to[i]);
+        else
+            body->to[kept++] = body->to[i];
+    }
+    body->n_to = kept;
+    Error *err = kept ? postmaster_put(without) : postmaster_remove(work, &ref);
+    if (err)
+        return err;
+    return kept ? work_put_along(work, address, without) : work_remove_along(work, address);
+}
+
+/* Its addresses go along, and it goes out of those that have others. */
+static Error *public_leaves(Work *work, const ObjectRef *mailbox)
+{
+    DEFER(naming_done) Naming naming = {.dest = NULL};
+    Error *err = public_still_named(work, MAIL__OBJECT__BODY_DOMAIN, mailbox);
+
+    if (!err)
+        err = naming_find(work, MAIL__OBJECT__BODY_ADDRESS, mailbox, &naming);
+    for (size_t i = 0; !err && i < naming.pack.n; i++)
+        err = error_in(dest_drop(work, naming.pack.objects[i], naming.dest), "%s", object_title(mailbox).text);
+    return err;
+}
+
+/* What goes by a file or by going back takes nothing along that is not said. */
+static Error *public_left(Work *work, const ObjectRef *mailbox)
+{
+    Error *err = public_still_named(work, MAIL__OBJECT__BODY_DOMAIN, mailbox);
+
+    return err ? err : public_still_named(work, MAIL__OBJECT__BODY_ADDRESS, mailbox);
 }
 
 /* ---- what nobody states ---- */
@@ -429,6 +556,8 @@ Error *work_remove(Work *work, const ObjectRef *ref, const char *place)
         err = domain_leaves(work, ref);
     if (!err && ref->kind == MAIL__OBJECT__BODY_DOMAIN)
         err = dkim_domain_goes(work, ref);
+    if (!err && ref->kind == MAIL__OBJECT__BODY_PUBLIC_MAILBOX && !work->rules.deferred)
+        err = public_leaves(work, ref);
     if (!err && !waits(work, ref->kind))
         err = object_check_remove(ref, &work->view);
     if (!err)
@@ -448,6 +577,8 @@ static Error *late_ask(Work *work, const Late *late)
 
     if (err || (late->removed && object) || (!late->removed && !object)) /* a later step undid this one */
         return err;
+    if (late->removed && ref.kind == MAIL__OBJECT__BODY_PUBLIC_MAILBOX)
+        return at_place(public_left(work, &ref), late->place);
     if (late->removed)
         return at_place(object_check_remove(&ref, &work->view), late->place);
     work->asking = late;
@@ -500,7 +631,7 @@ static Error *takes_over(void *context, const ObjectRef *ref, const void *bytes,
     for (size_t i = 0; !err && i < address->address->n_to; i++) {
         const char *to = address->address->to[i], *domain = NULL;
         size_t local_len = 0;
-        if (strncmp(to, "user:", 5) == 0 || strncmp(to, "group:", 6) == 0 || !address_split(to, &local_len, &domain))
+        if (is_internal(to) || !address_split(to, &local_len, &domain))
             continue;
         DEFER(xfree) char *key = xasprintf("%s %s", ref->instance, domain);
         if (!names_has(domains, key))

@@ -3,7 +3,7 @@
  *     work_init, work_put and work_remove in any order, work_finish; then what came of it is read
  *
  * Here are the rules that reach beyond one object: who may, what goes along with a
- * domain or an instance, what a new domain would take over.  An error leaves the
+ * domain, a public mailbox or an instance, what a new domain would take over.  An error leaves the
  * store's change half done: it is the caller's to undo.
  *
  * deferred: rules between objects are asked at the end, so that a file may state its
@@ -77,6 +77,9 @@ CHECKED Error *work_finish(Work *work);
 /* What goes along with another object, by no word of the asker: nothing is asked.  before NULL: was not there. */
 CHECKED Error *work_put_along(Work *work, const Object *before, const Object *after);
 CHECKED Error *work_remove_along(Work *work, const Object *before);
+
+/* SPEC F-083: a public mailbox with the address postmaster@*, where the instance has none. */
+CHECKED Error *work_postmaster(Work *work, const char *instance);
 
 /* May the asker do this?  instance NULL: not known yet. */
 CHECKED Error *work_may(const Work *work, Kind kind, Mail__Verb verb, const char *instance);

@@ -186,7 +186,7 @@ static Error *refresh_begin(Verbs *verbs, Talk *talk, Msec now)
     InForce in_force = change_in_force(verbs->with.change);
     (void)now;
 
-    return refreshing_start(&in_force, verbs->with.root, asked->users, asked->n_users, &verbs->refreshing);
+    return refreshing_start(&in_force, verbs->with.root, asked, &verbs->refreshing);
 }
 
 static Error *task_begin(Verbs *verbs, Talk *talk, Msec now)

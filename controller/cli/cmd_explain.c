@@ -20,7 +20,7 @@ static const char *type_words(Mail__FieldType type)
         [MAIL__FIELD_TYPE__YES_NO] = "yes or no",
         [MAIL__FIELD_TYPE__SIZE] = "size: 500M, 2Gi",
         [MAIL__FIELD_TYPE__SPAN] = "span of time: 90s, 15m, 8h, 7d",
-        [MAIL__FIELD_TYPE__DESTINATION] = "destination: user:NAME, group:NAME or an address elsewhere",
+        [MAIL__FIELD_TYPE__DESTINATION] = "destination: user:NAME, group:NAME, public:NAME or an address elsewhere",
         [MAIL__FIELD_TYPE__ADDRESS] = "address: LOCAL@DOMAIN",
         [MAIL__FIELD_TYPE__IP] = "numeric IPv4 or IPv6 address",
         [MAIL__FIELD_TYPE__WORD] = "one of these words",
@@ -32,6 +32,8 @@ static const char *type_words(Mail__FieldType type)
         [MAIL__FIELD_TYPE__FOLDER] = "folder, '/' between its levels",
         [MAIL__FIELD_TYPE__SECRET] = "secret, kept apart and shown as (hidden)",
         [MAIL__FIELD_TYPE__HOST] = "host name with a dot, or numeric address",
+        [MAIL__FIELD_TYPE__PUBLIC_NAME] = "public mailbox, '/' between its levels",
+        [MAIL__FIELD_TYPE__ACL] = "who and what: user:NAME:RIGHTS, group:NAME:RIGHTS, anyone:RIGHTS",
     };
 
     return type < sizeof words / sizeof *words ? words[type] : "text";

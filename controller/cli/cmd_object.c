@@ -52,7 +52,7 @@ static char *subject_of(const Line *line)
     return line->key ? xasprintf("%s %s", line->command->kind, line->key) : xstrdup(line->command->kind);
 }
 
-static Error *change_send(Cli *cli, const Line *line, Mail__ObjectEdit **edits, size_t n_edits, int *ret_exit)
+Error *change_send(Cli *cli, const Line *line, Mail__ObjectEdit **edits, size_t n_edits, int *ret_exit)
 {
     DEFER(xfree) char *subject = subject_of(line);
     Mail__Manner manner;

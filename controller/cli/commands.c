@@ -200,6 +200,19 @@ const Command commands[] = {
     REMOVE("address", "LOCAL@DOMAIN", "its mail is refused from now on", "address remove info@example.org"),
      .flags = REMOVING | SCOPED},
 
+    {.noun = "public-mailbox", .verb = "add", .key = "NAME", .kind = "public-mailbox", .fields = "* address",
+     .flags = ADDING | SCOPED, .edit = MAIL__VERB__ADD, .done = "added",
+     .words = "a mailbox of nobody, below Public/, with the address NAME@*",
+     .example = "public-mailbox add Sales acl=group:sales:write,user:alice:full", .run = run_public_add},
+    {.noun = "public-mailbox", .verb = "set", .key = "NAME", .kind = "public-mailbox", .fields = "*", .flags = CHANGING | SCOPED,
+     .edit = MAIL__VERB__MODIFY, .done = "changed", .words = "change who may do what, in one step",
+     .example = "public-mailbox set Sales acl+=user:bob:read", .run = run_public_set},
+    LIST("public-mailbox", PAGING | SCOPED, "public-mailbox list"),
+    SHOW("public-mailbox", "NAME", SCOPED, "public-mailbox show Sales"),
+    REMOVE("public-mailbox", "NAME", "take it from everybody, with its addresses; its mail stays, and returns with the name",
+           "public-mailbox remove Sales"),
+     .flags = REMOVING | ASKING | SCOPED, .loses = "nobody sees it, and its addresses are refused, from now on; its mail stays"},
+
     LIST("mailbox", PAGING | SCOPED, "mailbox list"),
     SHOW("mailbox", "USER", SCOPED, "mailbox show alice"),
     SET("mailbox", "USER", "mailbox set alice quota=5G forward=alice@example.net"), .flags = CHANGING | SCOPED},
@@ -362,6 +375,7 @@ static bool field_same(const char *a, const char *b) /* '-' and '_' alike */
 
 static const PlainField plain_fields[] = {
     {.name = "listen", .words = "address and port for nodes"},
+    {.name = "address", .words = "its own: LOCAL@*, LOCAL@DOMAIN or none; NAME@* where nothing is said"},
     {.name = "mail-domain", .words = "its primary domain"},
     {.name = "full-name", .words = "the name as people write it"},
     {.name = "password", .words = "@FILE takes it from there, - from stdin; a terminal is asked", .secret = true},

@@ -39,6 +39,7 @@ static const Folder folders[] = {
     {PLACE_DKIM, "mailagent", "_rspamd", 02750, false},  /* setgid: the keys get the group */
     {PLACE_LOG, "root", "root", 0755, false},
     {PLACE_MAIL, "vmail", "vmail", 0750, true},
+    {PLACE_PUBLIC, "vmail", "vmail", 0750, true},
 
     /* As conf/postfix-files wants them; the others are as master(8) makes them. */
     {"%s/var/lib/mailnode/spool", "root", "root", 0755, false},

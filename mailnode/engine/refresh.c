@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/proc.h"
+#include "engine/publish.h"
 #include "engine/runfile.h"
 #include "engine/sessions.h"
 #include "model/name.h"
@@ -31,12 +32,13 @@ enum {
 
 static const char doveadm[] = "/usr/bin/doveadm";
 
-typedef enum Step { FLUSHING, LOOKING, ENDING, OVER } Step;
+typedef enum Step { PUBLISHING, FLUSHING, LOOKING, ENDING, OVER } Step;
 
 struct Refreshing {
-    Path conf, mail_db;
-    char **users; /* sorted */
-    size_t n_users;
+    Path conf, mail_db, public;
+    char **users, **left; /* sorted */
+    size_t n_users, n_left;
+    bool all_left, nobody;
 
     Step step;
     pid_t dovecot; /* leads the session that its processes are in */
@@ -64,18 +66,18 @@ static Error *user_check(const char *user)
     return err ? error_in(err, "user '%s'", user) : NULL;
 }
 
-static Error *users_take(Refreshing *refreshing, char *const *users, size_t n_users)
+static Error *users_take(char *const *users, size_t n_users, char ***ret_users, size_t *ret_n)
 {
     if (n_users > USERS_MAX)
         return error_new(ERROR_INVALID, "refresh: %zu users, at most %d", n_users, USERS_MAX);
-    refreshing->users = xcalloc(n_users + 1, sizeof *refreshing->users);
+    *ret_users = xcalloc(n_users + 1, sizeof **ret_users);
     for (size_t i = 0; i < n_users; i++) {
         Error *err = user_check(users[i]);
         if (err)
             return error_in(err, "refresh");
-        refreshing->users[refreshing->n_users++] = xstrdup(users[i]);
+        (*ret_users)[(*ret_n)++] = xstrdup(users[i]);
     }
-    qsort(refreshing->users, refreshing->n_users, sizeof *refreshing->users, compare);
+    qsort(*ret_users, *ret_n, sizeof **ret_users, compare);
     return NULL;
 }
 
@@ -94,6 +96,27 @@ static pid_t dovecot_pid(const char *root)
         return 0;
     }
     return runfile_alive(&file, boot_id) ? file.pid : 0;
+}
+
+/* ---- public mailboxes ---- */
+
+static int publish_in_child(void *context)
+{
+    const Refreshing *refreshing = context;
+
+    Error *err = publish(refreshing->mail_db.text, refreshing->public.text);
+    if (err)
+        printf("%s\n", err->what);
+    int status = err ? 1 : 0;
+    error_free(&err);
+    return fflush(stdout) == 0 ? status : 1;
+}
+
+static Error *publish_start(Refreshing *refreshing)
+{
+    const ChildSpec spec = {.user = "vmail", .deadline_ms = CHILD_MS};
+
+    return child_fork(&spec, publish_in_child, refreshing, &refreshing->child);
 }
 
 /* ---- what is remembered ---- */
@@ -152,7 +175,12 @@ static void pid_say(void *context, pid_t pid)
 static int look_in_child(void *context)
 {
     const Refreshing *refreshing = context;
-    const SessionsOf of = {.users = (const char *const *)refreshing->users, .n = refreshing->n_users};
+    const SessionsOf of = {.users = (const char *const *)refreshing->users,
+                           .n = refreshing->n_users,
+                           .left = (const char *const *)refreshing->left,
+                           .n_left = refreshing->n_left,
+                           .all_left = refreshing->all_left,
+                           .nobody = refreshing->nobody};
     DEFER(buf_done) Buf who = {0};
 
     Error *err = who_read(refreshing, &who) ? NULL : error_new(ERROR_UNAVAILABLE, "doveadm who did not end well");
@@ -213,21 +241,40 @@ static bool sessions_gone(Refreshing *refreshing, Msec now)
 
 /* ---- one step after the other ---- */
 
-Error *refreshing_start(const InForce *in_force, const char *root, char *const *users, size_t n_users,
+/* The next one that there is something to do for. */
+static Error *next_step(Refreshing *refreshing)
+{
+    bool sessions = !refreshing->nobody || refreshing->n_left || refreshing->all_left;
+
+    refreshing->step++;
+    if (refreshing->step == FLUSHING && refreshing->nobody)
+        refreshing->step = LOOKING;
+    if (!refreshing->dovecot || (refreshing->step == LOOKING && !sessions))
+        refreshing->step = OVER;
+    if (refreshing->step == FLUSHING)
+        return flush_start(refreshing);
+    return refreshing->step == LOOKING ? look_start(refreshing) : NULL;
+}
+
+Error *refreshing_start(const InForce *in_force, const char *root, const Mail__EngineRefresh *wanted,
                         Refreshing **ret_refreshing)
 {
     DEFER(refreshing_free) Refreshing *refreshing = xcalloc(1, sizeof *refreshing);
-    bool wanted = in_force->state && in_force->state->instance_name;
+    bool placed = in_force->state && in_force->state->instance_name;
 
     refreshing->conf = path_in(root, "%s/dovecot/dovecot.conf", &PLACE_CURRENT[3]);
     refreshing->mail_db = path_in(root, "%s/mail.db", &PLACE_TABLES[3]);
-    Error *err = users_take(refreshing, users, n_users);
+    refreshing->public = path_in(root, "%s", &PLACE_PUBLIC[3]);
+    refreshing->all_left = wanted->all_left;
+    refreshing->nobody = wanted->nobody && !wanted->n_users;
+    Error *err = users_take(wanted->users, wanted->n_users, &refreshing->users, &refreshing->n_users);
+    if (!err)
+        err = users_take(wanted->left, wanted->n_left, &refreshing->left, &refreshing->n_left);
     if (err)
         return err;
-    refreshing->dovecot = wanted ? dovecot_pid(root) : 0;
-    refreshing->step = refreshing->dovecot ? FLUSHING : OVER;
-    if (refreshing->step == FLUSHING)
-        err = flush_start(refreshing);
+    refreshing->dovecot = placed ? dovecot_pid(root) : 0;
+    refreshing->step = PUBLISHING;
+    err = placed && wanted->public_ ? publish_start(refreshing) : next_step(refreshing);
     if (err)
         return error_in(err, "refresh");
     *ret_refreshing = refreshing;
@@ -250,9 +297,8 @@ static void child_ended(Refreshing *refreshing, Msec now)
     refreshing->child = NULL;
     if (!child_succeeded(child)) {
         err = error_new(ERROR_UNAVAILABLE, "%s", *words ? words : "doveadm did not answer in time");
-    } else if (refreshing->step == FLUSHING) {
-        refreshing->step = LOOKING;
-        err = look_start(refreshing);
+    } else if (refreshing->step < LOOKING) {
+        err = next_step(refreshing);
     } else {
         refreshing->step = ENDING;
         sessions_end(refreshing, words, now);
@@ -296,7 +342,10 @@ void refreshing_free(Refreshing **refreshing)
     child_free(&(*refreshing)->child);
     for (size_t i = 0; i < (*refreshing)->n_users; i++)
         free((*refreshing)->users[i]);
+    for (size_t i = 0; i < (*refreshing)->n_left; i++)
+        free((*refreshing)->left[i]);
     free((*refreshing)->users);
+    free((*refreshing)->left);
     free((*refreshing)->ended);
     error_free(&(*refreshing)->err);
     xfree(refreshing);

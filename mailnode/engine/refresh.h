@@ -1,6 +1,7 @@
-/* refresh.h - after rows of users changed: Dovecot forgets what it cached, sessions of those who may not log in end
+/* refresh.h - after rows changed: public mailboxes stand on the disk as they are stated, Dovecot forgets what it cached,
+ * sessions of those who may not log in, or who lost a right, end
  *
- * Children only (doveadm, and one with the uid of dovecot that reads 'login' in mail.db).
+ * Children only (doveadm, one with the uid of dovecot that reads 'login' in mail.db, one with that of vmail).
  */
 #pragma once
 #include "engine/change.h"
@@ -8,8 +9,8 @@
 
 typedef struct Refreshing Refreshing;
 
-/* users: canonical names, validated again; none: it may be anybody.  Without a running Dovecot it is done at once. */
-CHECKED Error *refreshing_start(const InForce *in_force, const char *root, char *const *users, size_t n_users,
+/* Names are canonical, and validated again.  Without a running Dovecot nobody remembers anything. */
+CHECKED Error *refreshing_start(const InForce *in_force, const char *root, const Mail__EngineRefresh *wanted,
                                 Refreshing **ret_refreshing);
 bool refreshing_run(Refreshing *refreshing, Msec now); /* true: ended */
 void refreshing_wait(const Refreshing *refreshing, Waiter *wake);

@@ -45,7 +45,12 @@ static int compare(const void *name, const void *other)
 
 static bool meant(const SessionsOf *of, const char *user)
 {
-    return of->n == 0 || bsearch(user, of->users, of->n, sizeof *of->users, compare);
+    return !of->nobody && (of->n == 0 || bsearch(user, of->users, of->n, sizeof *of->users, compare));
+}
+
+static bool has_left(const SessionsOf *of, const char *user)
+{
+    return of->all_left || (of->n_left && bsearch(user, of->left, of->n_left, sizeof *of->left, compare));
 }
 
 /* 1: may not.  A name that has no row counts only where the gate is open. */
@@ -75,10 +80,13 @@ static Error *look(sqlite3 *db, sqlite3_stmt *query, Buf *who, const SessionsOf 
     buf_append(who, "", 1); /* an end for strtok */
     for (char *line = strtok_r((char *)who->data, "\n", &rest); line && !err; line = strtok_r(NULL, "\n", &rest)) {
         Session session;
-        bool is_closed = false;
-        if (!session_parse(line, &session) || !meant(of, session.user))
+        if (!session_parse(line, &session))
             continue;
-        err = ask(db, query, session.user, &is_closed);
+        bool is_closed = has_left(of, session.user);
+        if (!is_closed && !meant(of, session.user))
+            continue;
+        if (!is_closed)
+            err = ask(db, query, session.user, &is_closed);
         if (!err && is_closed)
             closed(context, session.pid);
     }

@@ -1,4 +1,4 @@
-/* sessions.h - which of Dovecot's sessions belong to somebody who may not log in
+/* sessions.h - which of Dovecot's sessions belong to somebody who may not log in, or who has lost a right
  *
  * Called in a child: what Dovecot says is read as root, mail.db as its user.
  *
@@ -8,12 +8,16 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 typedef struct SessionsOf {
     const char *const *users; /* in the order of strcmp; only these are looked at */
     size_t n;                 /* 0: everybody */
+    const char *const *left;  /* in the same order: theirs end whatever mail.db says */
+    size_t n_left;
+    bool all_left, nobody; /* everybody's end; users means none */
 } SessionsOf;
 
 /* Sessions of whom mail.db has no row, or one that says no.  As long as the tables are not complete a missing row says

@@ -78,7 +78,7 @@ static void mail(DovecotConf *cf, const NodeState *state)
     dovecotconf_set(cf, "mail_location", "maildir:~/Maildir");
     dovecotconf_set(cf, "recipient_delimiter", "");
     dovecotconf_set(cf, "mail_always_cache_fields", "date.save");
-    dovecotconf_set(cf, "mail_plugins", "quota");
+    dovecotconf_set(cf, "mail_plugins", "quota acl");
     dovecotconf_number(cf, "mail_max_userip_connections", 50);
 }
 
@@ -97,8 +97,16 @@ static void folder(DovecotConf *cf, const char *label, const char *name)
 static const char *const folders_of_all[] = {"Drafts", "Sent", "Trash"};
 enum { N_FOLDERS_OF_ALL = sizeof folders_of_all / sizeof *folders_of_all };
 
+#define PUBLIC_FOLDERS "Public"
+
 static void junk_folder(DovecotConf *cf, const char *name)
 {
+    size_t len = strlen(PUBLIC_FOLDERS);
+
+    if (strncmp(name, PUBLIC_FOLDERS, len) == 0 && (!name[len] || name[len] == '/')) {
+        fileset_refuse(cf->files, error_new(ERROR_INVALID, "junk-folder '%s': public mailboxes are there", name));
+        return;
+    }
     for (size_t i = 0; i < N_FOLDERS_OF_ALL; i++)
         if (strcmp(folders_of_all[i], name) == 0) {
             fileset_refuse(cf->files, error_new(ERROR_INVALID, "junk-folder '%s' is there for another purpose", name));
@@ -119,6 +127,28 @@ static void folders(DovecotConf *cf, const NodeState *state)
     dovecotconf_end(cf);
 }
 
+/* A store of its own: in a user's it would be seen through what users share, too. */
+static void public_mailboxes(DovecotConf *cf, const NodeState *state)
+{
+    DEFER(xfree) char *folder = dovecot_place(PLACE_PUBLIC, state);
+    DEFER(xfree) char *location = xasprintf("maildir:%s", folder);
+
+    dovecotconf_section(cf, "namespace", "public");
+    dovecotconf_set(cf, "type", "public");
+    dovecotconf_set(cf, "separator", "/");
+    dovecotconf_set(cf, "prefix", PUBLIC_FOLDERS "/");
+    dovecotconf_expanded(cf, "location", location, "");
+    dovecotconf_set(cf, "list", "children");
+    dovecotconf_yes(cf, "subscriptions", false);
+    dovecotconf_end(cf);
+
+    /* mail-engine writes the lists of rights beside the mail.  They are looked at again after this time, so that a session
+     * that is open learns what has changed. */
+    dovecotconf_section(cf, "plugin", NULL);
+    dovecotconf_set(cf, "acl", "vfile::cache_secs=1");
+    dovecotconf_end(cf);
+}
+
 /* What does not fit is put off: the queue has it, and the user may make room. */
 static void quota(DovecotConf *cf)
 {
@@ -134,12 +164,12 @@ static void quota(DovecotConf *cf)
 static void protocols(DovecotConf *cf)
 {
     dovecotconf_section(cf, "protocol", "imap");
-    dovecotconf_set(cf, "mail_plugins", "quota imap_quota");
+    dovecotconf_set(cf, "mail_plugins", "quota imap_quota acl imap_acl");
     dovecotconf_end(cf);
 
     /* Postfix writes the address that was meant into X-Original-To; here it is NAME@u.internal already. */
     dovecotconf_section(cf, "protocol", "lmtp");
-    dovecotconf_set(cf, "mail_plugins", "quota sieve");
+    dovecotconf_set(cf, "mail_plugins", "quota sieve acl"); /* a user's rules file only where he may */
     dovecotconf_set(cf, "lmtp_hdr_delivery_address", "none");
     dovecotconf_yes(cf, "lmtp_rcpt_check_quota", true);
     dovecotconf_end(cf);
@@ -173,6 +203,7 @@ void render_dovecot(const NodeState *state, const Overrides *overrides, FileSet 
     tls(&cf, state);
     mail(&cf, state);
     folders(&cf, state);
+    public_mailboxes(&cf, state);
     quota(&cf);
     dovecot_sieve(&cf, state, out);
     dovecot_auth(&cf, state, out);

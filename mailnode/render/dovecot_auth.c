@@ -49,14 +49,35 @@ static void column_part(Buf *out, char c)
     buf_append(out, &c, 1);
 }
 
-static void user_query(DovecotConf *sql, const char *junk_folder)
+static void retention_column(Buf *query, const char *junk_folder)
+{
+    buf_append_text(query, QUERY_USERDB_RETENTION "\"namespace/inbox/mailbox/");
+    for (const char *at = junk_folder; *at; at++)
+        column_part(query, *at);
+    buf_append_text(query, "/autoexpunge\"");
+}
+
+/* Inside a string of SQL, where Dovecot expands. */
+static void string_part(Buf *query, const char *text)
+{
+    for (; *text; text++)
+        buf_printf(query, "%s%c", *text == '%' ? "%" : *text == '\'' ? "'" : "", *text);
+}
+
+static void user_query(DovecotConf *sql, const NodeState *state)
 {
     DEFER(buf_done) Buf query = {0};
+    DEFER(xfree) char *folder = dovecot_place(PLACE_PUBLIC, state);
+    bool junk = state->settings->junk;
 
-    buf_append_text(&query, QUERY_USERDB_FIELDS QUERY_USERDB_RETENTION "\"namespace/inbox/mailbox/");
-    for (const char *at = junk_folder; *at; at++)
-        column_part(&query, *at);
-    buf_append_text(&query, "/autoexpunge\"" QUERY_USERDB_FROM QUERY_OR_PUT_OFF(", NULL, NULL, NULL, NULL"));
+    buf_append_text(&query, QUERY_USERDB_FIELDS);
+    if (junk)
+        retention_column(&query, state->settings->junk_folder);
+    buf_append_text(&query, QUERY_USERDB_PLAIN QUERY_USERDB_FROM);
+    buf_append_text(&query, junk ? QUERY_USERDB_PUBLIC_BEGIN(", NULL") : QUERY_USERDB_PUBLIC_BEGIN(""));
+    string_part(&query, folder);
+    buf_append_text(&query, QUERY_USERDB_PUBLIC_END);
+    buf_append_text(&query, junk ? QUERY_USERDB_ENDS(", NULL") : QUERY_USERDB_ENDS(""));
     dovecotconf_set(sql, "user_query", buf_text(&query));
 }
 
@@ -64,10 +85,7 @@ static void userdb(DovecotConf *cf, const NodeState *state, FileSet *out)
 {
     DovecotConf sql = sql_in(out, SQL_USERDB, state);
 
-    if (state->settings->junk)
-        user_query(&sql, state->settings->junk_folder);
-    else
-        dovecotconf_set(&sql, "user_query", QUERY_USERDB_NO_JUNK);
+    user_query(&sql, state);
     dovecotconf_set(&sql, "iterate_query", QUERY_USERDB_ITERATE);
 
     dovecotconf_section(cf, "userdb", NULL);
@@ -166,8 +184,9 @@ static void rules(DovecotConf *cf)
 {
     dovecotconf_set(cf, "auth_mechanisms", "plain login");
     dovecotconf_set(cf, "auth_username_format", "%Ln");
-    /* With the blank: such a name has no address (F-085), but mail comes to it through groups and addresses. */
-    dovecotconf_set(cf, "auth_username_chars", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+' ");
+    /* With the blank: such a name has no address (F-085), but mail comes to it through groups and addresses.
+     * '=': p=KEY is a public mailbox. */
+    dovecotconf_set(cf, "auth_username_chars", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+'= ");
     dovecotconf_yes(cf, "auth_verbose", true);
     dovecotconf_set(cf, "auth_cache_size", "10 M");
     dovecotconf_set(cf, "auth_cache_ttl", "5 mins");

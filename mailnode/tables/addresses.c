@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "model/acl.h"
 #include "tables/queries.h"
 #include "tables/target.h"
 #include "tables/walk.h"
@@ -120,6 +121,42 @@ static Error *dest_external(Dest *dest, const char *address)
     return NULL;
 }
 
+/* Who may post there may send from its address, where members of a group may. */
+static Error *dest_posters(Dest *dest, const Mail__PublicMailbox *mailbox)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < mailbox->n_acl; i++) {
+        DEFER(acl_done) AclEntry entry = {.name = NULL};
+        err = acl_read(mailbox->acl[i], &entry);
+        if (err || entry.who == ACL_ANYONE || !strchr(entry.letters, 'p'))
+            continue;
+        if (entry.who == ACL_USER) {
+            sender_add(dest, entry.name, NULL);
+            continue;
+        }
+        edge_add(dest, 'g', entry.name);
+        err = groups_below(&dest->compute->groups, entry.name, sender_add, dest);
+    }
+    return err;
+}
+
+static Error *dest_public(Dest *dest, const char *name)
+{
+    DEFER(object_free) Object *object = NULL;
+
+    edge_add(dest, 'p', name);
+    Error *err = compute_object(dest->compute, MAIL__OBJECT__BODY_PUBLIC_MAILBOX, name, &object);
+    if (!err && object && dest->compute->groups_send)
+        err = dest_posters(dest, object->public_mailbox);
+    if (err || !object)
+        return err;
+    dest_standing(dest, STANDING_OPEN);
+    DEFER(xfree) char *target = target_public(name);
+    names_add(&dest->targets, target);
+    return NULL;
+}
+
 static Error *dest_add(Dest *dest, const char *to)
 {
     const char *colon = strchr(to, ':');
@@ -129,6 +166,8 @@ static Error *dest_add(Dest *dest, const char *to)
         return dest_user(dest, name);
     if (strncmp(to, "group:", 6) == 0)
         return dest_group(dest, name);
+    if (strncmp(to, "public:", 7) == 0)
+        return dest_public(dest, to + 7); /* its case counts */
     return dest_external(dest, to);
 }
 

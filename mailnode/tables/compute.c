@@ -195,6 +195,11 @@ static Error *stated_domain(void *context, const Object *object)
     return pseudo ? NULL : address_domain(context, object->name); /* those are settled already */
 }
 
+static Error *stated_public(void *context, const Object *object)
+{
+    return public_object(context, object);
+}
+
 static Error *stated_address(void *context, const Object *object)
 {
     Compute *compute = context;
@@ -232,6 +237,9 @@ static Error *everything(Compute *compute)
     if (!err)
         err = sweep_standing(compute);
     if (!err && any)
+        err = objects->each(objects->self, MAIL__OBJECT__BODY_PUBLIC_MAILBOX, view->instance, NULL, stated_public,
+                            compute);
+    if (!err && any)
         err = each_name(compute, SQL_FORWARDERS, people_forwarder);
     if (!err && any)
         err = objects->each(objects->self, MAIL__OBJECT__BODY_DOMAIN, view->instance, NULL, stated_domain, compute);
@@ -266,10 +274,10 @@ static Error *touch_readers(Compute *compute)
 static Error *touched_run(Compute *compute)
 {
     static Error *(*const each[N_TOUCHED_SETS])(Compute * compute, const char *name) = {
-        [TOUCHED_BELOW] = people_below,     [TOUCHED_USERS] = people_user,
-        [TOUCHED_GROUPS] = people_group,    [TOUCHED_FORWARDERS] = people_forwarder,
-        [TOUCHED_DOMAINS] = address_domain, [TOUCHED_ADDRESSES] = address_named,
-        [TOUCHED_LOCALS] = address_local,
+        [TOUCHED_BELOW] = people_below,          [TOUCHED_USERS] = people_user,
+        [TOUCHED_GROUPS] = people_group,         [TOUCHED_PUBLIC] = public_named,
+        [TOUCHED_FORWARDERS] = people_forwarder, [TOUCHED_DOMAINS] = address_domain,
+        [TOUCHED_ADDRESSES] = address_named,     [TOUCHED_LOCALS] = address_local,
     };
 
     Error *err = touch_readers(compute);

@@ -43,7 +43,7 @@ CHECKED Error *compute_object(Compute *compute, Kind kind, const char *name, Obj
 /* The rows that were added for this key are the table's; then there are none again. */
 CHECKED Error *compute_settle(Compute *compute, RowTable table, const char *first, const char *second);
 void compute_row(Compute *compute, RowTable table, const char *const cells[]);
-/* Touches what is computed from prefix + name, as edges have it: 'u' 'g' 'U' 'G' 'd' 'l'. */
+/* Touches what is computed from prefix + name, as edges have it: 'u' 'g' 'U' 'G' 'd' 'l' 'p'. */
 CHECKED Error *compute_dependents(Compute *compute, char prefix, const char *name);
 /* Touches the thing that an edge's src, or an object's key, names: "a:info@example.org". */
 void compute_touch(Touched *touched, char prefix, const char *name);
@@ -54,6 +54,10 @@ CHECKED Error *people_user(Compute *compute, const char *name);      /* standing
 CHECKED Error *people_group(Compute *compute, const char *name);     /* standing, expand */
 CHECKED Error *people_forwarder(Compute *compute, const char *name); /* expand and edges of a user */
 CHECKED Error *people_below(Compute *compute, const char *name); /* touches all users of a group, and of those below */
+
+/* public.c */
+CHECKED Error *public_object(Compute *compute, const Object *object);
+CHECKED Error *public_named(Compute *compute, const char *name);
 
 /* addresses.c */
 CHECKED Error *address_object(Compute *compute,

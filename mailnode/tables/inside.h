@@ -31,6 +31,9 @@ struct Tables {
     Names unowned, strangers; /* "alice\nUUID": found by the last commit */
     Names changed;
     const char **changed_list;
+    Names left;
+    const char **left_list;
+    bool all_left, public_changed;
     uint64_t n_rows;
     int64_t gone_first; /* when the first of 'gone' left; 0: none */
 };

@@ -88,7 +88,9 @@ void tables_free(Tables **tables)
     names_done(&t->changed);
     names_done(&t->unowned);
     names_done(&t->strangers);
+    names_done(&t->left);
     free(t->changed_list);
+    free(t->left_list);
     free(t->seen);
     free(t->instance);
     free(t->path);
@@ -167,7 +169,10 @@ Error *tables_begin(Tables *tables)
     names_done(&tables->changed);
     names_done(&tables->unowned);
     names_done(&tables->strangers);
+    names_done(&tables->left);
     xfree(&tables->changed_list);
+    xfree(&tables->left_list);
+    tables->all_left = tables->public_changed = false;
     Error *err = sql_exec(tables->db, "BEGIN IMMEDIATE");
     tables->began = !err;
     return err;
@@ -197,6 +202,9 @@ Error *tables_touch(Tables *tables, const ObjectRef *ref)
         break;
     case MAIL__OBJECT__BODY_MAILBOX:
         touched_add(&tables->touched, TOUCHED_USERS, name);
+        break;
+    case MAIL__OBJECT__BODY_PUBLIC_MAILBOX: /* its case counts */
+        touched_add(&tables->touched, TOUCHED_PUBLIC, ref->name ? ref->name : "");
         break;
     case MAIL__OBJECT__BODY_POLICY:
         tables->touched.policy = true;
@@ -243,6 +251,18 @@ void tables_owners(const Tables *tables, void (*each)(void *context, const Mailb
     owners_tell(&tables->strangers, true, each, context);
 }
 
+const char *const *tables_left_users(const Tables *tables, size_t *ret_n, bool *ret_all)
+{
+    *ret_n = names_count(&tables->left);
+    *ret_all = tables->all_left || *ret_n >= TABLES_CHANGED_MAX;
+    return tables->left_list;
+}
+
+bool tables_public_changed(const Tables *tables)
+{
+    return tables->public_changed;
+}
+
 static Compute compute_new(Tables *tables, const TablesView *view)
 {
     return (Compute){
@@ -270,13 +290,14 @@ static Error *add_all_users(Tables *tables)
     return err;
 }
 
-static void list_changed(Tables *tables)
+static const char **list_of(const Names *names)
 {
+    const char **list = xcalloc(names_count(names) + 1, sizeof *list);
     size_t n = 0;
 
-    tables->changed_list = xcalloc(names_count(&tables->changed) + 1, sizeof *tables->changed_list);
-    for (const Name *name = tables->changed.first; name; name = name->hh.next)
-        tables->changed_list[n++] = name->text;
+    for (const Name *name = names->first; name; name = name->hh.next)
+        list[n++] = name->text;
+    return list;
 }
 
 static bool same_instance(const Tables *tables, const TablesView *view)
@@ -289,9 +310,12 @@ static Error *compute_all(Tables *tables, Compute *compute)
 {
     compute->settle.users = &tables->changed;
     compute->settle.users_max = TABLES_CHANGED_MAX;
+    compute->settle.left = &tables->left;
     Error *err = compute_run(compute);
     if (!err && compute->all_users_differ)
         err = add_all_users(tables);
+    tables->all_left = tables->all_left || compute->settle.all_left;
+    tables->public_changed = tables->public_changed || compute->settle.public;
     return err;
 }
 
@@ -322,7 +346,8 @@ static void committed(Tables *tables, const TablesView *view, uint64_t revision,
     tables->n_rows = n_rows;
     tables->began = false;
     nothing_pending(tables);
-    list_changed(tables);
+    tables->changed_list = list_of(&tables->changed);
+    tables->left_list = list_of(&tables->left);
     if (n_rows < MANY_ROWS)
         return;
     /* Readers in the middle of something prevent it: then it happens some other time. */

@@ -24,7 +24,7 @@
 typedef struct Tables Tables;
 
 enum {
-    TABLES_SCHEMA = 1,         /* user_version */
+    TABLES_SCHEMA = 2,         /* user_version */
     TABLES_CHANGED_MAX = 1001, /* users who changed that are told by name; so many mean: perhaps more */
 };
 
@@ -85,6 +85,11 @@ typedef struct MailboxOwner {
     bool stranger;
 } MailboxOwner;
 void tables_owners(const Tables *tables, void (*each)(void *context, const MailboxOwner *owner), void *context);
+
+/* Those of them who lost a right to a public mailbox, or a group that may have one: their sessions end.  *ret_all: it may
+ * be anybody.  Valid as above. */
+const char *const *tables_left_users(const Tables *tables, size_t *ret_n, bool *ret_all);
+bool tables_public_changed(const Tables *tables); /* folders and rights on the disk are behind the last commit */
 
 /* Writes what the touched things now mean.  revision and digest are the applied state's. */
 CHECKED Error *tables_commit(Tables *tables, const TablesView *view, uint64_t revision, const Digest *digest);

@@ -82,10 +82,15 @@
     " u.name || '@' || (SELECT min(name) FROM domain WHERE class IN ('-u','-ug')) AS sieve_user_email"
 #define QUERY_USERDB_RETENTION ", coalesce(u.spam_retention, p.spam_retention) || 's' AS "
 #define QUERY_USERDB_FROM " FROM userdb u CROSS JOIN policy p WHERE u.name='%Ln'"
-#define QUERY_USERDB                                                                                                   \
-    QUERY_USERDB_FIELDS QUERY_USERDB_RETENTION                                                                         \
-        "\"namespace/inbox/mailbox/Junk/autoexpunge\"" QUERY_USERDB_FROM QUERY_OR_PUT_OFF(", NULL, NULL, NULL, NULL")
-#define QUERY_USERDB_NO_JUNK QUERY_USERDB_FIELDS QUERY_USERDB_FROM QUERY_OR_PUT_OFF(", NULL, NULL, NULL")
+/* Deliveries to a public mailbox come for p=KEY, whose INBOX it is.  Without the plugin acl no list of rights is asked
+ * (F-074; an empty 'acl' is read as 'yes'), and where the junk rule would be is nothing.  The renderer writes the folder that they lie in between BEGIN and END: of what mail.db says only a name is
+ * taken. */
+#define QUERY_USERDB_PLAIN ", NULL AS mail, NULL AS mail_plugins, NULL AS sieve_before"
+#define QUERY_USERDB_PUBLIC_BEGIN(columns) " UNION ALL SELECT 'p=' || b.key, NULL, NULL, NULL" columns ", 'maildir:"
+#define QUERY_USERDB_PUBLIC_END                                                                                               \
+    "/' || b.folder, 'quota', 'file:/nonexistent/rules' FROM public b WHERE b.key=substr('%Ln',3) AND substr('%Ln',1,2)='p='" \
+    " AND b.folder GLOB '.[^./]*' AND b.folder NOT GLOB '*/*' AND b.folder NOT GLOB '*..*'"
+#define QUERY_USERDB_ENDS(columns) QUERY_OR_PUT_OFF(", NULL, NULL, NULL" columns ", NULL, NULL, NULL")
 #define QUERY_USERDB_ITERATE "SELECT name AS user FROM userdb"
 
 /* Dovecot's first passdb: who may log in at all, by which name; the directory has the password.  A login is NAME, or

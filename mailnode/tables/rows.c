@@ -5,6 +5,7 @@
 #include "tables/sql.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const struct {
     const char *name;
@@ -18,6 +19,7 @@ static const struct {
     [ROWS_EXPAND] = {"expand", 2, 2, {"key", "target"}},
     [ROWS_LOGIN] = {"login", 1, 2, {"name", "action"}},
     [ROWS_USERDB] = {"userdb", 1, 6, {"name", "uuid", "login", "quota", "spam_retention", "acl_groups"}},
+    [ROWS_PUBLIC] = {"public", 1, 4, {"name", "key", "folder", "acl"}},
     [ROWS_EDGE] = {"edge", 2, 2, {"src", "dst"}},
     [ROWS_STANDING] = {"standing", 1, 2, {"name", "facts"}},
 };
@@ -233,12 +235,32 @@ static Error *write_each(RowWriter *writer, const Rows *rows, int which)
 static void differs(RowTable table, const char *const *row, const char *how, Settle *settle)
 {
     settle->n_rows++;
+    settle->public = settle->public || table == ROWS_PUBLIC;
     if (settle->users && table == ROWS_USERDB && names_count(settle->users) < settle->users_max)
         names_add(settle->users, row[0]);
     if (!settle->example)
         settle->example = tables[table].n_keys == 1
                               ? xasprintf("table %s: row %s %s", tables[table].name, row[0], how)
                               : xasprintf("table %s: row %s, %s %s", tables[table].name, row[0], row[1], how);
+}
+
+enum { USERDB_GROUPS = 5 }; /* its column */
+
+static bool list_has(const char *list, const char *item, size_t len)
+{
+    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (strcspn(at, ",") == len && memcmp(at, item, len) == 0)
+            return true;
+    return false;
+}
+
+static void groups_lost(const char *const *there, const char *const *row, Settle *settle)
+{
+    const char *before = there[USERDB_GROUPS], *now = row[USERDB_GROUPS];
+
+    for (const char *at = before; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (!list_has(now, at, strcspn(at, ",")) && names_count(settle->left) < settle->users_max)
+            names_add(settle->left, there[0]);
 }
 
 static bool cells_equal(const char *const *a, const char *const *b, int n)
@@ -269,6 +291,8 @@ static Error *compare(RowWriter *writer, const Rows *rows, sqlite3_stmt *held, R
             rows_add(drop, there);
         } else if (order < 0 || !cells_equal(row, there, n)) {
             differs(table, row, order ? "is missing" : "has other content", settle);
+            if (table == ROWS_USERDB && order == 0 && settle->left)
+                groups_lost(there, row, settle);
             row_borrow(put, row);
         }
         if (order <= 0)

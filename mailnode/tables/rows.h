@@ -18,6 +18,7 @@ typedef enum RowTable {
     ROWS_EXPAND,
     ROWS_LOGIN,
     ROWS_USERDB,
+    ROWS_PUBLIC,
     ROWS_EDGE,
     ROWS_STANDING,
     N_ROW_TABLES
@@ -44,6 +45,9 @@ typedef struct Settle {
     char *example;                /* the first that differed, told; owned by the caller */
     Names *users;                 /* when not NULL: whose row of userdb differed, up to users_max */
     size_t users_max;
+    Names *left;   /* when not NULL: who lost a group, or a right to a public mailbox, up to users_max */
+    bool all_left; /* or it may be anybody */
+    bool public;   /* a row of that table differed */
 } Settle;
 
 /* The statements over the tables, prepared when first used. */

@@ -30,9 +30,13 @@ CREATE TABLE login(name TEXT PRIMARY KEY, action TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE userdb(name TEXT PRIMARY KEY, uuid TEXT NOT NULL, login INTEGER NOT NULL,
                     quota INTEGER, spam_retention INTEGER, acl_groups TEXT) WITHOUT ROWID;
 
+-- A public mailbox: the key in its recipient p=KEY@u.internal, its folder on the disk, and its rights as dovecot-acl has them.
+CREATE TABLE public(name TEXT PRIMARY KEY, key TEXT NOT NULL, folder TEXT NOT NULL, acl TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX public_key ON public(key);
+
 -- src is computed from dst.  src: the objects 'a:info@example.org' 'd:example.org', the forwards of user 'u:alice'.
 -- dst: 'u:alice' 'g:sales' whether they are there and open; 'U:alice' 'G:sales' where their mail ends;
--- 'd:example.org' whether it is ours, and its switches; 'l:info' whatever info means.
+-- 'd:example.org' whether it is ours, and its switches; 'l:info' whatever info means; 'p:Sales' a public mailbox.
 CREATE TABLE edge(src TEXT NOT NULL, dst TEXT NOT NULL, PRIMARY KEY (src, dst)) WITHOUT ROWID;
 CREATE INDEX edge_dst ON edge(dst, src);
 

@@ -19,6 +19,7 @@ static const struct {
     [SQL_GONE] = {"SELECT 1 FROM gone WHERE kind=?1 AND name=?2"},
     [SQL_NAMED] = {"SELECT 1 WHERE EXISTS (SELECT 1 FROM account WHERE kind IN ('u', 'g') AND name=?1)"
                    " OR EXISTS (SELECT 1 FROM gone WHERE kind IN ('u', 'g') AND name=?1)"},
+    [SQL_PUBLIC] = {"SELECT acl FROM public WHERE name=?1"},
     [SQL_MEMBERS] = {"SELECT kind, name FROM member WHERE grp=?1"},
     [SQL_GROUP_GROUPS] = {"SELECT m.name FROM account a CROSS JOIN member m ON m.grp=a.id AND m.kind='g'"
                           " WHERE a.kind='g' AND a.name=?1"},

@@ -14,6 +14,7 @@ typedef enum SqlId {
     SQL_GROUP,
     SQL_GONE,
     SQL_NAMED,
+    SQL_PUBLIC,
     SQL_MEMBERS,
     SQL_GROUP_GROUPS,
     SQL_GROUP_USERS,

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "model/name.h"
+#include "seal/digest.h"
 #include "tables/queries.h"
 #include "tables/winner.h"
 
@@ -29,6 +30,24 @@ char *target_mailbox(const char *user)
         buf_printf(&text, "%s%c", *user == '"' || *user == '\\' ? "\\" : "", *user);
     buf_append_text(&text, "\"@" MAILBOX_DOMAIN);
     return text_of(&text);
+}
+
+char *target_public_key(const char *name)
+{
+    enum { KEY_OCTETS = 16 };
+    Digest digest = digest_of(name, strlen(name));
+    Buf key = {0};
+
+    for (int i = 0; i < KEY_OCTETS; i++)
+        buf_printf(&key, "%02x", digest.octets[i]);
+    return text_of(&key);
+}
+
+char *target_public(const char *name)
+{
+    DEFER(xfree) char *key = target_public_key(name);
+
+    return xasprintf("p=%s@" MAILBOX_DOMAIN, key);
 }
 
 char *target_key(char kind, const char *name)

@@ -9,6 +9,10 @@
 /* All are owned by the caller. */
 char *target_mailbox(const char *user); /* "alice@u.internal"; what is no plain local part is quoted */
 
+/* Of a public mailbox: 32 hex digits of its name's digest, so that no name is ever part of an address. */
+char *target_public_key(const char *name);
+char *target_public(const char *name); /* "p=KEY@u.internal" */
+
 /* kind 'u' or 'g'.  "u=alice"; what a local part cannot have, and '+', as /XX: Postfix would cut a tag off. */
 char *target_key(char kind, const char *name);
 char *target_of_key(const char *key);                                   /* "u=alice@x.internal" */

@@ -6,6 +6,7 @@ typedef enum TouchedSet { /* in the order in which they are computed: what is re
                           TOUCHED_BELOW, /* groups, for the users below them: their list of groups is another */
                           TOUCHED_USERS,
                           TOUCHED_GROUPS,
+                          TOUCHED_PUBLIC,
                           TOUCHED_FORWARDERS, /* users, for where their forwards end */
                           TOUCHED_DOMAINS,
                           TOUCHED_ADDRESSES, /* specific ones, "info@example.org" */

@@ -50,6 +50,8 @@ static void meet_destination(Walk *walk, const char *dest)
         meet_user(walk, name);
     else if (strncmp(dest, "group:", 6) == 0)
         meet_group(walk, name);
+    else if (strncmp(dest, "public:", 7) == 0)
+        add(&walk->items, 'p', dest + 7);
     else
         walk_address(walk, dest);
 }
@@ -75,6 +77,19 @@ static Error *through_user(Walk *walk, const char *name)
         walk_address(walk, line + 1);
         line = next;
     }
+    return NULL;
+}
+
+static Error *through_public(Walk *walk, const char *name)
+{
+    DEFER(object_free) Object *object = NULL;
+
+    add(&walk->edges, 'p', name);
+    Error *err = compute_object(walk->compute, MAIL__OBJECT__BODY_PUBLIC_MAILBOX, name, &object);
+    if (err || !object)
+        return err;
+    DEFER(xfree) char *target = target_public(name);
+    names_add(&walk->targets, target);
     return NULL;
 }
 
@@ -165,6 +180,8 @@ Error *walk_run(Walk *walk)
             err = through_user(walk, name);
         else if (item->text[0] == 'g')
             err = groups_below(&walk->compute->groups, name, member, walk);
+        else if (item->text[0] == 'p')
+            err = through_public(walk, name);
         else
             err = through_address(walk, name);
     }

@@ -10,7 +10,8 @@
 
 typedef struct Walk {
     Compute *compute;
-    Names items; /* "u:bob" "g:sales" "a:info@example.org": met, in order; the walk is through when none is added */
+    Names
+        items; /* "u:bob" "g:sales" "p:Sales" "a:info@example.org": met, in order; the walk is through when none is added */
     Names targets, edges;
     Standing most; /* the greatest of the users met: with no target it says why there is none */
 } Walk;

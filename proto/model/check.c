@@ -151,15 +151,33 @@ static Error *own_domain_check(const Object *object, const StateView *view)
     return err ? err : exists_check(&ref, view);
 }
 
-/* The domain of a destination elsewhere; NULL: a user or group. */
+/* The domain of a destination elsewhere; NULL: a user, group or public mailbox. */
 static const char *external_domain(const char *to)
 {
     const char *domain;
     size_t local_len;
 
-    if (strncmp(to, "user:", 5) == 0 || strncmp(to, "group:", 6) == 0)
+    if (strncmp(to, "user:", 5) == 0 || strncmp(to, "group:", 6) == 0 || strncmp(to, "public:", 7) == 0)
         return NULL;
     return address_split(to, &local_len, &domain) ? domain : NULL;
+}
+
+/* Users and groups are the directory's to know; a public mailbox is stated. */
+static Error *public_check(const Object *object, const char *title, const char *to, const StateView *view)
+{
+    if (!to || strncmp(to, "public:", 7) != 0)
+        return NULL;
+    return error_in(exists_check(&(ObjectRef){MAIL__OBJECT__BODY_PUBLIC_MAILBOX, object->instance_name, to + 7}, view),
+                    "%s", title);
+}
+
+static Error *publics_check(const Object *object, const StateView *view)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < object->address->n_to; i++)
+        err = public_check(object, "to", object->address->to[i], view);
+    return err;
 }
 
 /* F-075.  Domains of other instances are outside, like anybody's. */
@@ -179,7 +197,7 @@ static Error *externals_check(const Object *object, const StateView *view)
         if (ours)
             return error_hint(
                 error_new(ERROR_INVALID, "to '%s': %s is a domain of this instance", address->to[i], domain),
-                "write user:NAME or group:NAME");
+                "write user:NAME, group:NAME or public:NAME");
     }
     return NULL;
 }
@@ -202,6 +220,8 @@ static Error *domain_put_check(const Object *object, const Object *older, const 
 {
     Error *err = view->each(view->self, MAIL__OBJECT__BODY_DOMAIN, NULL, object->name, domain_elsewhere,
                             (void *)(uintptr_t)object);
+    if (!err)
+        err = public_check(object, "catch-all", object->domain->catch_all, view);
     if (err || older) /* what was there already takes nothing over */
         return err;
     return view->each(view->self, MAIL__OBJECT__BODY_ADDRESS, object->instance_name, NULL, taken_over, object->name);
@@ -218,6 +238,8 @@ static Error *kind_put_check(const Object *object, const Object *older, const St
         return domain_put_check(object, older, view);
     case MAIL__OBJECT__BODY_ADDRESS:
         err = own_domain_check(object, view);
+        if (!err)
+            err = publics_check(object, view);
         return err ? err : externals_check(object, view);
     default:
         return NULL;

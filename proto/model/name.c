@@ -2,8 +2,10 @@
 
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "model/acl.h"
 #include "model/curve_key.h"
 #include "model/meta.h"
+#include "model/mutf7.h"
 #include "model/shown.h"
 #include "model/validate.h"
 
@@ -357,55 +359,6 @@ static Error *account_form(const char *text, char **ret_text)
     return err;
 }
 
-/* ---- the rest ---------------------------------------------------------------------- */
-
-static Error *destination_form(const char *text, char **ret_text)
-{
-    static const char *const prefixes[] = {"user:", "group:"};
-    DEFER(xfree) char *account = NULL;
-
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        size_t len = strlen(prefixes[i]);
-        if (strncmp(text, prefixes[i], len) != 0)
-            continue;
-        Error *err = account_form(text + len, &account);
-        if (!err)
-            *ret_text = xasprintf("%s%s", prefixes[i], account);
-        return err;
-    }
-    if (strncmp(text, "public:", 7) == 0)
-        return error_new(ERROR_INVALID, "public mailboxes are not there yet");
-    if (strchr(text, '@'))
-        return address_form(text, &elsewhere, ret_text);
-    if (strchr(text, ':'))
-        return error_hint(error_new(ERROR_INVALID, "no such kind of destination"),
-                          "write user:NAME, group:NAME or NAME@DOMAIN");
-    Error *err = account_form(text, &account);
-    if (!err)
-        *ret_text = xasprintf("user:%s", account);
-    return err;
-}
-
-static Error *ip_form(const char *text, char **ret_text)
-{
-    char number[INET6_ADDRSTRLEN];
-    struct in6_addr six;
-    struct in_addr four;
-
-    if (inet_pton(AF_INET, text, &four) == 1) {
-        *ret_text = xstrdup(inet_ntop(AF_INET, &four, number, sizeof number));
-        return NULL;
-    }
-    if (inet_pton(AF_INET6, text, &six) != 1)
-        return error_new(ERROR_INVALID, "no numeric IPv4 or IPv6 address");
-    if (IN6_IS_ADDR_V4MAPPED(&six)) {
-        Error *err = error_new(ERROR_INVALID, "an IPv4 address in IPv6's clothes");
-        return error_hint(err, "write %s", inet_ntop(AF_INET, &six.s6_addr[12], number, sizeof number));
-    }
-    *ret_text = xstrdup(inet_ntop(AF_INET6, &six, number, sizeof number));
-    return NULL;
-}
-
 /* ---- files and folders --------------------------------------------------------------- */
 
 /* Each level of a path or folder is something, and neither this one nor the one above. */
@@ -464,6 +417,97 @@ static Error *folder_form(const char *text, char **ret_text)
         return err;
     *ret_text = folder;
     folder = NULL;
+    return NULL;
+}
+
+/* Of a public mailbox: its levels are one name on the disk, with '.' between them (Maildir++). */
+static Error *public_form(const char *text, char **ret_text)
+{
+    DEFER(xfree) char *folder = NULL;
+    const char *dot = strchr(text, '.');
+
+    if (!*text)
+        return error_new(ERROR_INVALID, "names no mailbox");
+    if (dot)
+        return not_allowed(dot, "write '/' between the levels of a public mailbox, and no dot");
+    Error *err = folder_form(text, &folder);
+    if (err || !folder)
+        return err;
+    DEFER(xfree) char *on_disk = mutf7_of(folder);
+    size_t len = strlen(folder) > strlen(on_disk) ? strlen(folder) : strlen(on_disk);
+    if (len > NAME_PUBLIC_LEN)
+        return too_long(len, NAME_PUBLIC_LEN);
+    *ret_text = folder;
+    folder = NULL;
+    return NULL;
+}
+
+static Error *acl_form(const char *text, char **ret_text)
+{
+    DEFER(acl_done) AclEntry entry = {.name = NULL};
+    char *name = NULL;
+
+    Error *err = acl_read(text, &entry);
+    if (!err && entry.name)
+        err = account_form(entry.name, &name);
+    if (err)
+        return err;
+    xfree(&entry.name);
+    entry.name = name;
+    *ret_text = acl_text(&entry);
+    return NULL;
+}
+
+/* ---- the rest ---------------------------------------------------------------------- */
+
+static Error *destination_form(const char *text, char **ret_text)
+{
+    static const char *const prefixes[] = {"user:", "group:"};
+    DEFER(xfree) char *account = NULL;
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t len = strlen(prefixes[i]);
+        if (strncmp(text, prefixes[i], len) != 0)
+            continue;
+        Error *err = account_form(text + len, &account);
+        if (!err)
+            *ret_text = xasprintf("%s%s", prefixes[i], account);
+        return err;
+    }
+    if (strncmp(text, "public:", 7) == 0) {
+        Error *err = public_form(text + 7, &account);
+        if (!err)
+            *ret_text = xasprintf("public:%s", account);
+        return err;
+    }
+    if (strchr(text, '@'))
+        return address_form(text, &elsewhere, ret_text);
+    if (strchr(text, ':'))
+        return error_hint(error_new(ERROR_INVALID, "no such kind of destination"),
+                          "write user:NAME, group:NAME, public:NAME or NAME@DOMAIN");
+    Error *err = account_form(text, &account);
+    if (!err)
+        *ret_text = xasprintf("user:%s", account);
+    return err;
+}
+
+static Error *ip_form(const char *text, char **ret_text)
+{
+    char number[INET6_ADDRSTRLEN];
+    struct in6_addr six;
+    struct in_addr four;
+
+    if (inet_pton(AF_INET, text, &four) == 1) {
+        *ret_text = xstrdup(inet_ntop(AF_INET, &four, number, sizeof number));
+        return NULL;
+    }
+    if (inet_pton(AF_INET6, text, &six) != 1)
+        return error_new(ERROR_INVALID, "no numeric IPv4 or IPv6 address");
+    if (IN6_IS_ADDR_V4MAPPED(&six)) {
+        Error *err = error_new(ERROR_INVALID, "an IPv4 address in IPv6's clothes");
+        return error_hint(err, "write %s", inet_ntop(AF_INET, &six.s6_addr[12], number, sizeof number));
+    }
+    *ret_text = xstrdup(inet_ntop(AF_INET6, &six, number, sizeof number));
     return NULL;
 }
 
@@ -586,6 +630,10 @@ Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text)
         return host_form(text, ret_text);
     case MAIL__FIELD_TYPE__RELAY_SUBJECT:
         return relay_form(text, ret_text);
+    case MAIL__FIELD_TYPE__PUBLIC_NAME:
+        return public_form(text, ret_text);
+    case MAIL__FIELD_TYPE__ACL:
+        return acl_form(text, ret_text);
     default:
         return text_form(text, ret_text);
     }

@@ -16,6 +16,7 @@ enum {
     NAME_LOCAL_LEN = 64,    /* RFC 5321 4.5.3.1.1 */
     NAME_ADDRESS_LEN = 254, /* RFC 5321 4.5.3.1.3, without < and > */
     NAME_ACCOUNT_LEN = 255,
+    NAME_PUBLIC_LEN = 200, /* of a public mailbox, all levels, also as it stands on the disk: one folder's name there */
 };
 
 /* The one selector that keys have today. */

@@ -15,10 +15,11 @@
 /* ---- kinds ------------------------------------------------------------------------- */
 
 const Kind kinds[] = {
-    MAIL__OBJECT__BODY_NODE,     MAIL__OBJECT__BODY_USER_DOMAIN, MAIL__OBJECT__BODY_INSTANCE, MAIL__OBJECT__BODY_ADMIN,
-    MAIL__OBJECT__BODY_DOMAIN,   MAIL__OBJECT__BODY_POLICY,      MAIL__OBJECT__BODY_SETTINGS, MAIL__OBJECT__BODY_FILTER,
-    MAIL__OBJECT__BODY_TLS,      MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,  MAIL__OBJECT__BODY_RELAY,
-    MAIL__OBJECT__BODY_DKIM_KEY,
+    MAIL__OBJECT__BODY_NODE,           MAIL__OBJECT__BODY_USER_DOMAIN, MAIL__OBJECT__BODY_INSTANCE,
+    MAIL__OBJECT__BODY_ADMIN,          MAIL__OBJECT__BODY_DOMAIN,      MAIL__OBJECT__BODY_POLICY,
+    MAIL__OBJECT__BODY_SETTINGS,       MAIL__OBJECT__BODY_FILTER,      MAIL__OBJECT__BODY_TLS,
+    MAIL__OBJECT__BODY_PUBLIC_MAILBOX, MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,
+    MAIL__OBJECT__BODY_RELAY,          MAIL__OBJECT__BODY_DKIM_KEY,
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;
 
@@ -30,6 +31,7 @@ static KindInfo infos[] = {
     {MAIL__OBJECT__BODY_DOMAIN, "domain", "domain", &mail__domain__descriptor, NULL},
     {MAIL__OBJECT__BODY_ADDRESS, "address", "address", &mail__address__descriptor, NULL},
     {MAIL__OBJECT__BODY_MAILBOX, "mailbox", "mailbox", &mail__mailbox__descriptor, NULL},
+    {MAIL__OBJECT__BODY_PUBLIC_MAILBOX, "public-mailbox", "public_mailbox", &mail__public_mailbox__descriptor, NULL},
     {MAIL__OBJECT__BODY_POLICY, "policy", "policy", &mail__policy__descriptor, NULL},
     {MAIL__OBJECT__BODY_SETTINGS, "settings", "settings", &mail__settings__descriptor, NULL},
     {MAIL__OBJECT__BODY_FILTER, "filter", "filter", &mail__filter__descriptor, NULL},

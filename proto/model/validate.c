@@ -93,10 +93,11 @@ static Error *domain_check(const Object *object)
 {
     const char *catch_all = object->domain->catch_all;
 
-    if (!catch_all || strncmp(catch_all, "user:", 5) == 0)
+    if (!catch_all || strncmp(catch_all, "user:", 5) == 0 || strncmp(catch_all, "public:", 7) == 0)
         return NULL;
-    return error_hint(error_new(ERROR_INVALID, "catch-all '%s': one user of the directory, or none", catch_all),
-                      "make an address with these destinations, or write user:NAME");
+    return error_hint(
+        error_new(ERROR_INVALID, "catch-all '%s': one user of the directory, one public mailbox, or none", catch_all),
+        "make an address with these destinations, or write user:NAME or public:NAME");
 }
 
 static Error *address_check(const Object *object)
@@ -107,6 +108,23 @@ static Error *address_check(const Object *object)
     if (object->address->dormant && address_split(object->name, &local_len, &domain) && strcmp(domain, "*") == 0)
         return error_new(ERROR_INVALID, "dormant: an address in every domain has none to lose");
     return NULL;
+}
+
+/* Each is named once: of two, the rights would be those of either or of both. */
+static Error *public_mailbox_check(const Object *object)
+{
+    const Mail__PublicMailbox *mailbox = object->public_mailbox;
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < mailbox->n_acl; i++) {
+        const char *one = mailbox->acl[i];
+        size_t len = (size_t)(strrchr(one, ':') - one);
+        for (size_t k = 0; !err && k < i; k++)
+            if (strncmp(mailbox->acl[k], one, len + 1) == 0 && !strchr(mailbox->acl[k] + len + 1, ':'))
+                err = error_hint(error_new(ERROR_INVALID, "acl '%s': %.*s has rights already", one, (int)len, one),
+                                 "take the other entry away: acl-=%s", mailbox->acl[k]);
+    }
+    return err;
 }
 
 static Error *settings_check(const Object *object)
@@ -179,6 +197,8 @@ static Error *kind_check(const Object *object)
         return domain_check(object);
     case MAIL__OBJECT__BODY_ADDRESS:
         return address_check(object);
+    case MAIL__OBJECT__BODY_PUBLIC_MAILBOX:
+        return public_mailbox_check(object);
     case MAIL__OBJECT__BODY_SETTINGS:
         return settings_check(object);
     case MAIL__OBJECT__BODY_FILTER:

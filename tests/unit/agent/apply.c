@@ -179,7 +179,10 @@ bool engine_ask(Engine *self, Envelope *request, Msec now, Msec wait_ms)
     if (request->body_case == MAIL__ENVELOPE__BODY_ENGINE_ABORT)
         buf_append_text(&said, "abort; ");
     if (request->body_case == MAIL__ENVELOPE__BODY_ENGINE_REFRESH)
-        buf_printf(&said, "refresh %s; ", request->engine_refresh->n_users ? request->engine_refresh->users[0] : "all");
+        buf_printf(&said, "refresh %s; ",
+                   request->engine_refresh->n_users  ? request->engine_refresh->users[0]
+                   : request->engine_refresh->nobody ? "nobody"
+                                                     : "all");
     return true;
 }
 
@@ -355,6 +358,20 @@ Error *tables_account_group_gone(Tables *tables, const char *uuid)
     (void)tables;
     (void)uuid;
     return NULL;
+}
+
+const char *const *tables_left_users(const Tables *self, size_t *ret_n, bool *ret_all)
+{
+    (void)self;
+    *ret_n = 0;
+    *ret_all = false;
+    return NULL;
+}
+
+bool tables_public_changed(const Tables *self)
+{
+    (void)self;
+    return false;
 }
 
 const char *const *tables_changed_users(const Tables *tables, size_t *ret_n)

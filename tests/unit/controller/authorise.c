@@ -61,6 +61,7 @@ static const struct {
     {MAIL__OBJECT__BODY_TLS, {{"am", "am", "am"}, {"a", "a", "a"}}},
     {MAIL__OBJECT__BODY_RELAY, {{"am", "am", "am"}, {"a", "a", "a"}}},
     {MAIL__OBJECT__BODY_ADDRESS, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
+    {MAIL__OBJECT__BODY_PUBLIC_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_DKIM_KEY, {{"", "", ""}, {"", "", ""}}},
 };

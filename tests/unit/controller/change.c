@@ -239,13 +239,38 @@ static void F_083_postmaster_stays_reachable(void **state)
 {
     (void)state;
     site();
-    ok(say("add address main postmaster@* to=alice"));
+    field_is(MAIL__OBJECT__BODY_ADDRESS, "main", "postmaster@*", "to", "public:Postmaster");
+    fails(say("remove public-mailbox main Postmaster"), ERROR_CONFLICT, "public-mailbox Postmaster|postmaster");
+    ok(say("set address main postmaster@* to+=alice"));
+    ok(say("remove public-mailbox main Postmaster"));
+    field_is(MAIL__OBJECT__BODY_ADDRESS, "main", "postmaster@*", "to", "user:alice");
     ok(say("add address - postmaster@example.org to=bob"));
     fails(say("set address main postmaster@* to=out@far.example.com"), ERROR_INVALID,
-          "postmaster|at least one user or group");
+          "postmaster|at least one user, group or public mailbox");
     fails(say("remove address main postmaster@*"), ERROR_CONFLICT, "postmaster");
     ok(say("remove address - postmaster@example.org")); /* that of all domains stays */
     ok(say("set address main postmaster@* to=out@far.example.com,group:sales"));
+}
+
+static void F_056_addresses_go_with_their_mailbox(void **state)
+{
+    (void)state;
+    site();
+    fails(say("add address - info@example.org to=public:Sales"), ERROR_NOT_FOUND,
+          "to: public-mailbox Sales does not exist");
+    fails(say("set domain - example.org catch-all=public:Sales"), ERROR_NOT_FOUND, "catch-all: public-mailbox Sales");
+    ok(say("add public-mailbox main Sales acl=user:alice:full; add address main sales@* to=public:Sales"));
+    fails(say("add public-mailbox main News; add address main sales@* to=public:News"), ERROR_EXISTS, "sales@*");
+    state_is(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, "Postmaster Sales"); /* both or neither */
+    ok(say("add public-mailbox main sales"));                        /* case counts */
+    ok(say("add address - both@example.org to=bob,public:Sales; add address - other@example.org to=public:sales"));
+    ok(say("set domain - example.org catch-all=public:Sales"));
+    fails(say("remove public-mailbox main Sales"), ERROR_CONFLICT, "domain example.org sends mail to it");
+    ok(say("set domain - example.org catch-all="));
+    ok(say("remove public-mailbox main Sales"));
+    state_is(ADDRESS, "both@example.org other@example.org");
+    field_is(ADDRESS, "main", "both@example.org", "to", "user:bob");
+    fails(say("set public-mailbox main sales acl=user:a:read,user:a:full"), ERROR_INVALID, "user:a has rights already");
 }
 
 static void which_nodes_are_concerned(void **state)
@@ -328,6 +353,7 @@ int main(void)
         TEST(removed_instance_takes_all_along),
         TEST(F_075_domain_takes_over_only_when_told),
         TEST(F_083_postmaster_stays_reachable),
+        TEST(F_056_addresses_go_with_their_mailbox),
         TEST(which_nodes_are_concerned),
         TEST(F_171_rights_are_asked_for_each_edit),
         TEST(differences_are_kept_up_to_a_limit),

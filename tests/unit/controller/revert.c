@@ -71,7 +71,7 @@ static void removed_instance_comes_back_whole(void **state)
     DEFER(buf_done) Buf after = {0};
 
     site();
-    ok(say("add address - info@example.org to=alice,bob; add address main postmaster@* to=alice;"
+    ok(say("add address - info@example.org to=alice,bob; set address main postmaster@* to=alice;"
            "set policy main - default-quota=5G; set mailbox main alice quota=1G"));
     ok(store_each(store, &(StoreFilter){.limit = 0}, state_add, &before));
     ok(say("remove instance - main"));

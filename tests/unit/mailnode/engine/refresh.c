@@ -213,7 +213,10 @@ static Error *refreshed(const InForce *in_force, char *const *users, size_t n)
 {
     DEFER(refreshing_free) Refreshing *refreshing = NULL;
 
-    Error *err = refreshing_start(in_force, root, users, n, &refreshing);
+    Mail__EngineRefresh wanted = MAIL__ENGINE_REFRESH__INIT;
+    wanted.users = (char **)(uintptr_t)users;
+    wanted.n_users = n;
+    Error *err = refreshing_start(in_force, root, &wanted, &refreshing);
     if (err)
         return err;
     for (Msec until = clock_ms() + 10000; !refreshing_run(refreshing, clock_ms());) {

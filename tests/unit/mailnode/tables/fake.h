@@ -132,6 +132,13 @@ UNUSED static Mail__Mailbox *state_mailbox(Stated *stated, const char *name, boo
     return mailbox;
 }
 
+UNUSED static void state_public(Stated *stated, const char *name, const char *acl)
+{
+    Mail__PublicMailbox *mailbox = stated_put(stated, MAIL__OBJECT__BODY_PUBLIC_MAILBOX, name)->public_mailbox;
+
+    mailbox->acl = words_of(acl, &mailbox->n_acl);
+}
+
 UNUSED static Mail__Policy *state_policy(Stated *stated, Mail__SenderLoginMatch match, const char *exempt)
 {
     Mail__Policy *policy = stated_put(stated, MAIL__OBJECT__BODY_POLICY, "")->policy;

@@ -141,8 +141,12 @@ static void what_dovecot_reads(void **state)
     mailbox->spam_retention = 86400;
     state_mailbox(&stated, "carol", false, NULL, true);
     all();
+#define USERDB                                                                                                         \
+    QUERY_USERDB_FIELDS QUERY_USERDB_RETENTION                                                                         \
+        "\"namespace/inbox/mailbox/Junk/autoexpunge\"" QUERY_USERDB_PLAIN QUERY_USERDB_FROM QUERY_USERDB_PUBLIC_BEGIN( \
+            ", NULL") "/public" QUERY_USERDB_PUBLIC_END QUERY_USERDB_ENDS(", NULL")
     static const char row[] = "SELECT user||' '||quota_rule||' '||coalesce(acl_groups,'-')||' '||"
-                              "\"namespace/inbox/mailbox/Junk/autoexpunge\" FROM (" QUERY_USERDB ")";
+                              "\"namespace/inbox/mailbox/Junk/autoexpunge\" FROM (" USERDB ")";
     says(row, "alice", "alice *:bytes=1000 sales 86400s");
     says(row, "bob", "bob *:bytes=1000 sales 1296000s");
     says(row, "nobody", NULL);

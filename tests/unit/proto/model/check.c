@@ -165,11 +165,11 @@ static const struct {
      "address info@* of nowhere: instance nowhere does not exist", NULL},
     {MAIL__OBJECT__BODY_ADDRESS, "main", "info@example.org", "to=alice,y@example.org", ERROR_INVALID,
      "address info@example.org: to 'y@example.org': example.org is a domain of this instance",
-     "write user:NAME or group:NAME"},
+     "write user:NAME, group:NAME or public:NAME"},
     {MAIL__OBJECT__BODY_ADDRESS, "main", "info@example.org", "to=y@example.net", 0, NULL, NULL},
     {MAIL__OBJECT__BODY_ADDRESS, "main", "info@*", "to=y@example.org", ERROR_INVALID,
      "address info@* of main: to 'y@example.org': example.org is a domain of this instance",
-     "write user:NAME or group:NAME"},
+     "write user:NAME, group:NAME or public:NAME"},
 
     {MAIL__OBJECT__BODY_MAILBOX, "main", "alice", "forward=bob@example.org", 0, NULL, NULL},
     {MAIL__OBJECT__BODY_MAILBOX, "mian", "alice", "quota=1G", ERROR_NOT_FOUND,

@@ -127,6 +127,10 @@ static const char every_kind[] = "version: 1\n"
                                  "    instance: main\n"
                                  "    follow_certificate: \"/etc/ssl/mail.pem\"\n"
                                  "    follow_key: \"/etc/ssl/mail.key\"\n"
+                                 "  - kind: public-mailbox\n"
+                                 "    instance: main\n"
+                                 "    name: Sales/Leads\n"
+                                 "    acl: [user:alice:full, group:sales:lr]\n"
                                  "  - kind: address\n"
                                  "    instance: main\n"
                                  "    name: o'neil@example.org\n"
@@ -171,6 +175,8 @@ static const char every_kind_json[] =
     "\"spam_flag\":5,\"deny\":12.25},\n"
     "{\"kind\":\"tls\",\"instance\":\"main\",\"follow_certificate\":\"/etc/ssl/mail.pem\","
     "\"follow_key\":\"/etc/ssl/mail.key\"},\n"
+    "{\"kind\":\"public-mailbox\",\"instance\":\"main\",\"name\":\"Sales/Leads\","
+    "\"acl\":[\"user:alice:full\",\"group:sales:lr\"]},\n"
     "{\"kind\":\"address\",\"instance\":\"main\",\"name\":\"o'neil@example.org\","
     "\"to\":[\"user:alice\",\"group:sales\",\"x@far.example.com\"],\"internal\":true,\"description\":\"yes\","
     "\"dormant\":true},\n"
@@ -214,8 +220,8 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *err = read_text(every_kind, &yaml);
     if (err)
         fail_msg("%s", err->what);
-    assert_int_equal(yaml.n, 12);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:64 f:72 ");
+    assert_int_equal(yaml.n, 13);
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:61 f:68 f:76 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
@@ -224,7 +230,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *wrong = read_text(every_kind_json, &json);
     if (wrong)
         fail_msg("%s", wrong->what);
-    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 ");
+    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 f:14 ");
     assert_int_equal(json.n, yaml.n);
     for (size_t i = 0; i < json.n; i++)
         assert_true(object_equal(json.objects[i], yaml.objects[i]));

@@ -69,9 +69,9 @@ static const struct {
     {MAIL__OBJECT__BODY_DOMAIN, "a b", "example.org", "",
      "domain example.org: instance: ' ' is not allowed: 1 to 63 of a-z, 0-9 and '-', first a letter"},
     {MAIL__OBJECT__BODY_DOMAIN, "main", "example.org", "catch-all=group:sales",
-     "domain example.org: catch-all 'group:sales': one user of the directory, or none"},
+     "domain example.org: catch-all 'group:sales': one user of the directory, one public mailbox, or none"},
     {MAIL__OBJECT__BODY_DOMAIN, "main", "example.org", "catch-all=x@far.example.com",
-     "domain example.org: catch-all 'x@far.example.com': one user of the directory, or none"},
+     "domain example.org: catch-all 'x@far.example.com': one user of the directory, one public mailbox, or none"},
 
     {MAIL__OBJECT__BODY_ADDRESS, "main", "info@example.org", "to=alice", NULL},
     {MAIL__OBJECT__BODY_ADDRESS, "main", "info@*", "to=alice,group:sales,x@far.example.com;internal=yes", NULL},

@@ -1,0 +1,237 @@
+/* Public mailboxes: added with their address, and with owners that are there.  The controller knows no users: the
+ * directory is asked, and where it does not answer that is said. */
+#include "accounts.h"
+#include "objects.h"
+#include "outcome.h"
+
+#include "base/alloc.h"
+#include "model/acl.h"
+#include "model/name.h"
+#include "model/validate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the directory ---- */
+
+static void count(void *context, const Mail__Account *account)
+{
+    (void)account;
+    ++*(size_t *)context;
+}
+
+/* *ret_known: the directory has answered. */
+static Error *account_look(Cli *cli, Mail__AccountKind kind, const char *name, bool *ret_there, bool *ret_known)
+{
+    size_t n = 0;
+    Error *err = accounts_each(cli, kind, name, NULL, 0, count, &n, NULL);
+    bool missing = err && err->code == ERROR_NOT_FOUND && !cli->exit;
+
+    *ret_there = !err && n;
+    *ret_known = !err || missing;
+    if (!err || cli->exit ||
+        (err->code != ERROR_UNAVAILABLE && err->code != ERROR_NOT_FOUND && err->code != ERROR_UNSUPPORTED &&
+         err->code != ERROR_DENIED))
+        return err;
+    if (!missing) {
+        DEFER(xfree)
+        char *words = xasprintf("warning: whether there is a %s %s is not known: %s",
+                                kind == MAIL__ACCOUNT_KIND__USER ? "user" : "group", name, err->what);
+        print_text(stderr, words);
+        fputc('\n', stderr);
+    }
+    error_free(&err);
+    return NULL;
+}
+
+static Error *owner_check(Cli *cli, const char *text)
+{
+    DEFER(acl_done) AclEntry entry = {.name = NULL};
+    DEFER(xfree) char *normal = NULL, *name = NULL;
+    bool there = false, known = false;
+
+    Error *err = text_normalise(MAIL__FIELD_TYPE__ACL, text, &normal);
+    if (!err)
+        err = acl_read(normal, &entry);
+    if (err || entry.who == ACL_ANYONE) {
+        error_free(&err); /* the controller says so, as of any other field */
+        return NULL;
+    }
+    bool user = entry.who == ACL_USER;
+    err = account_look(cli, user ? MAIL__ACCOUNT_KIND__USER : MAIL__ACCOUNT_KIND__GROUP, entry.name, &there, &known);
+    if (err || there || !known)
+        return err;
+    return error_new(ERROR_NOT_FOUND, "acl '%s': %s %s does not exist", normal, user ? "user" : "group", entry.name);
+}
+
+/* Of a list as it was typed; what is taken away may be gone already. */
+static Error *owners_check(Cli *cli, const Mail__FieldEdit *field)
+{
+    DEFER(xfree) char *list = xstrdup(field->value ? field->value : "");
+    char *rest = NULL;
+    Error *err = NULL;
+
+    if (strcmp(field->field, "acl") != 0 || (field->has_op && field->op == MAIL__EDIT_OP__TAKE))
+        return NULL;
+    for (char *item = strtok_r(list, ",", &rest); !err && item; item = strtok_r(NULL, ",", &rest)) {
+        item += strspn(item, " ");
+        for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
+            item[len - 1] = '\0';
+        err = owner_check(cli, item);
+    }
+    return err;
+}
+
+Error *run_public_set(Cli *cli, const Line *line, int *ret_exit)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < line->n_fields; i++)
+        err = owners_check(cli, &line->fields[i]);
+    return err ? err : run_change(cli, line, ret_exit);
+}
+
+/* ---- its address (SPEC F-056) ---- */
+
+static Error *ways_out(Error *err, const char *key, const char *wildcard)
+{
+    if (wildcard)
+        return error_hint(err,
+                          "mailctl public-mailbox add '%s' address=%s all the same, address=OTHER@*, or address=none",
+                          key, wildcard);
+    return error_hint(err, "mailctl public-mailbox add '%s' address=OTHER@*, or address=none", key);
+}
+
+typedef struct Holder {
+    const char *dest; /* "public:NAME": its own address is no other's */
+    char *name;       /* NULL: nobody */
+} Holder;
+
+static void holder_done(Holder *holder)
+{
+    xfree(&holder->name);
+}
+
+static void nothing(void *context)
+{
+    (void)context;
+}
+
+static Error *holder_take(void *context, const Object *object)
+{
+    Holder *holder = context;
+    const Mail__Address *address = object->address;
+
+    if (!holder->name && !(address->n_to == 1 && strcmp(address->to[0], holder->dest) == 0))
+        holder->name = xstrdup(object->name);
+    return NULL;
+}
+
+/* Addresses of this local part, in whatever domain. */
+static Error *address_look(Cli *cli, const char *local, Holder *holder)
+{
+    DEFER(xfree) char *prefix = xasprintf("%s@", local);
+    Mail__List list = MAIL__LIST__INIT;
+
+    list.kind = (char *)"address";
+    list.instance = (char *)cli_instance(cli);
+    list.prefix = prefix;
+    return objects_each(cli, &list, nothing, holder_take, holder);
+}
+
+static Error *account_holds(Cli *cli, const char *key, const char *local, const char *wildcard)
+{
+    static const Mail__AccountKind kinds_of[] = {MAIL__ACCOUNT_KIND__USER, MAIL__ACCOUNT_KIND__GROUP};
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < sizeof kinds_of / sizeof *kinds_of; i++) {
+        bool there = false, known = false;
+        err = account_look(cli, kinds_of[i], local, &there, &known);
+        if (!err && there)
+            err = ways_out(error_new(ERROR_EXISTS, "address: %s %s has this name", i ? "group" : "user", local), key,
+                           wildcard);
+    }
+    return err;
+}
+
+/* The wildcard address of its name.  Owned by the caller. */
+static Error *address_of_name(Cli *cli, const char *key, const char *name, char **ret_address)
+{
+    DEFER(xfree) char *typed = xasprintf("%s@*", name), *dest = xasprintf("public:%s", name), *wildcard = NULL;
+    DEFER(holder_done) Holder holder = {.dest = dest};
+
+    Error *err = address_key_normalise(typed, &wildcard);
+    if (err)
+        return ways_out(error_in(err, "address %s", typed), key, NULL);
+    DEFER(xfree) char *local = xstrndup(wildcard, strlen(wildcard) - 2);
+    err = address_look(cli, local, &holder);
+    if (!err && holder.name)
+        err = ways_out(error_new(ERROR_EXISTS, "address: %s is there already", holder.name), key,
+                       strcmp(holder.name, wildcard) == 0 ? NULL : wildcard);
+    if (!err)
+        err = account_holds(cli, key, local, wildcard);
+    if (err)
+        return err;
+    *ret_address = wildcard;
+    wildcard = NULL;
+    return NULL;
+}
+
+/* ---- add ---- */
+
+/* NULL: none.  Owned by the caller. */
+static Error *address_wanted(Cli *cli, const Line *line, const char *name, char **ret_address)
+{
+    const char *given = NULL;
+
+    for (size_t i = 0; i < line->n_fields; i++)
+        if (strcmp(line->fields[i].field, "address") == 0)
+            given = line->fields[i].value ? line->fields[i].value : "";
+    if (!given)
+        return address_of_name(cli, line->key, name, ret_address);
+    if (strcmp(given, "none") == 0 || !*given)
+        return NULL;
+    return error_in(address_key_normalise(given, ret_address), "address");
+}
+
+static Error *add_send(Cli *cli, const Line *line, const char *address, const char *name, int *ret_exit)
+{
+    DEFER(xfree) char *dest = xasprintf("public:%s", name);
+    DEFER(xfree) Mail__FieldEdit **fields = xcalloc(line->n_fields + 1, sizeof(Mail__FieldEdit *));
+    Mail__FieldEdit to = MAIL__FIELD_EDIT__INIT, *tos = &to;
+    Mail__Ref refs[2] = {MAIL__REF__INIT, MAIL__REF__INIT};
+    Mail__ObjectEdit edits[2] = {MAIL__OBJECT_EDIT__INIT, MAIL__OBJECT_EDIT__INIT};
+
+    for (size_t i = 0; i < line->n_fields; i++)
+        if (strcmp(line->fields[i].field, "address") != 0)
+            fields[edits[0].n_fields++] = &line->fields[i];
+    refs[0].kind = (char *)"public-mailbox";
+    refs[0].name = (char *)line->key;
+    refs[1].kind = (char *)"address";
+    refs[1].name = (char *)address;
+    to.field = (char *)"to";
+    to.value = dest;
+    to.has_op = 1;
+    edits[0].fields = fields;
+    edits[1].fields = &tos;
+    edits[1].n_fields = 1;
+    for (size_t i = 0; i < 2; i++) {
+        refs[i].instance = (char *)cli_instance(cli);
+        edits[i].has_verb = 1;
+        edits[i].ref = &refs[i];
+    }
+    return change_send(cli, line, (Mail__ObjectEdit *[]){&edits[0], &edits[1]}, address ? 2 : 1, ret_exit);
+}
+
+/* The mailbox and its address are one revision: neither is there without the other. */
+Error *run_public_add(Cli *cli, const Line *line, int *ret_exit)
+{
+    DEFER(xfree) char *name = NULL, *address = NULL;
+
+    Error *err = name_normalise(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, line->key, &name);
+    for (size_t i = 0; !err && i < line->n_fields; i++)
+        err = owners_check(cli, &line->fields[i]);
+    if (!err)
+        err = address_wanted(cli, line, name, &address);
+    return err ? err : add_send(cli, line, address, name, ret_exit);
+}

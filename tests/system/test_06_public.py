@@ -1,0 +1,318 @@
+"""Section 6: public mailboxes, with real IMAP clients on the real daemons."""
+import imaplib
+import os
+import re
+import threading
+import time
+
+import pytest
+
+from harness import wait_until
+from harness.mail import Ledger
+
+NOBODY = "lrswipkxtea"
+
+
+def quoted(name):
+    """As an IMAP string; names in modified UTF-7 are ASCII."""
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def mutf7(name):
+    """RFC 3501 5.1.3, by Python's own codec for UTF-16."""
+    import base64
+    out, other = "", ""
+    for c in name + "\0":
+        if " " <= c <= "~" or c == "\0":
+            if other:
+                out += "&" + base64.b64encode(other.encode("utf-16-be")).decode().rstrip("=").replace("/", ",") + "-"
+                other = ""
+            out += "&-" if c == "&" else c
+        else:
+            other += c
+    return out[:-1]
+
+
+def listed(imap):
+    """Names below Public/ as LIST has them, without those that only lead to others."""
+    names = set()
+    kind, lines = imap.link.list('""', '"Public/*"')
+    assert kind == "OK", lines
+    for line in lines:
+        if isinstance(line, tuple):   # a literal
+            head, name = line[0].decode(), line[1].decode()
+            head = head[:head.rindex("{")]
+        elif line:
+            text = line.decode()
+            match = re.fullmatch(r'(\(.*?\) "/") (.*)', text)
+            head, name = match.group(1), match.group(2)
+            if name.startswith('"'):
+                name = re.sub(r"\\(.)", r"\1", name[1:-1])
+        else:
+            continue
+        if "\\NonExistent" not in head and "\\Noselect" not in head:
+            names.add(name.removeprefix("Public/"))
+    return names
+
+
+def rights(imap, name):
+    """{identifier: letters} by GETACL."""
+    kind, data = imap.link._simple_command("GETACL", quoted("Public/" + mutf7(name)))
+    if kind != "OK":
+        return None
+    _, answers = imap.link._untagged_response(kind, data, "ACL")
+    text = answers[-1].decode()
+    words = re.findall(r'"(?:[^"\\]|\\.)*"|\S+', text)[1:]
+    words = [re.sub(r"\\(.)", r"\1", w[1:-1]) if w.startswith('"') else w for w in words]
+    # c and d are those of RFC 2086, which servers add (RFC 4314 2.1.1).
+    return {who: "".join(sorted(set(has) - set("cd"))) for who, has in zip(words[::2], words[1::2])}
+
+
+def letters(text):
+    return "".join(sorted(text))
+
+
+def opens(imap, name):
+    try:
+        return imap.link.select(quoted("Public/" + mutf7(name)), readonly=True)[0] == "OK"
+    except imaplib.IMAP4.abort:
+        return None
+
+
+def messages(imap, name):
+    assert opens(imap, name), name
+    _, found = imap.link.search(None, "ALL")
+    return [imap.link.fetch(n, "(BODY.PEEK[])")[1][0][1] for n in found[0].split()]
+
+
+def folder(node, name):
+    return node.path("var/lib/mailnode/public", "." + mutf7(name).replace("/", "."))
+
+
+class PublicLedger(Ledger):
+    """Public mailboxes beside those of users: named 'public:NAME'."""
+
+    def found(self):
+        out = super().found()
+        for name in {u for _, boxes in self.entries.values() for u in boxes if u.startswith("public:")}:
+            for part in ("new", "cur"):
+                place = os.path.join(folder(self.node, name[7:]), part)
+                for file in os.listdir(place) if os.path.isdir(place) else []:
+                    with open(os.path.join(place, file), "rb") as f:
+                        found = re.search(rb"^X-Ledger: *(\S+)", f.read(), re.I | re.M)
+                    id = found.group(1).decode() if found else None
+                    if id in self.entries:
+                        boxes = out.setdefault(id, {})
+                        boxes[name] = boxes.get(name, 0) + 1
+        return out
+
+
+def reloads(node):
+    """What a reload or restart would change: the processes, and what they say of reloads in their logs."""
+    return (node.pids(), node.generation(), node.daemon_log("postfix").count("reload"),
+            node.daemon_log("dovecot").count("SIGHUP"))
+
+
+@pytest.fixture
+def public(mail):
+    """The node with a group; nothing of it is left."""
+    c = mail.cluster
+    before = reloads(mail)
+    c.ctl("group add sales members=bob")
+    wait_until(lambda: mail.tables.query("SELECT acl_groups FROM userdb WHERE name='bob'")[0][0] == "sales", "the group is known")
+    yield mail
+    for name in c.ctl("public-mailbox list -o name").out.splitlines():
+        if name != "Postmaster":
+            c.ctl(["public-mailbox", "remove", name, "--yes"])
+    c.ctl("group remove sales --yes")
+    assert reloads(mail) == before, "all of it is data: no daemon was touched"
+
+
+@pytest.mark.spec("F-053", "F-056", "F-074", "F-057")
+def test_created_seen_and_delivered_to(public):
+    """GETACL shows what was stated; others do not see it; its address works in every domain; nobody needs a right to send."""
+    node, c = public, public.cluster
+    ledger = PublicLedger(node)
+    c.ctl("public-mailbox add Sales acl=user:alice:full,group:sales:read address=sales@*")
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert "Sales" in listed(alice) and "Sales" in listed(bob)
+        assert rights(alice, "Sales") == {"alice": letters("lrswipkxtea"), "$sales": letters("lrs")}
+        assert rights(bob, "Sales") is None   # who may not administer it is not told
+    ledger.send(["sales@example.org", "Sales+tag@example.org"], {"public:Sales": 1})
+    c.ctl("domain add later.example")
+    ledger.send(["sales+x@later.example"], {"public:Sales": 1})
+    ledger.send(["sales@example.org"], {"public:Sales": 1}, sender="alice@example.org", X_Spam="Yes")
+    ledger.settle()
+    c.ctl("domain remove later.example --yes")
+    with node.imap("bob") as bob:
+        got = messages(bob, "Sales")
+        assert len(got) == 3
+        assert any(b"X-Original-To: sales+x@later.example" in m for m in got), got[0].decode()
+        assert bob.link.append(quoted("Public/Sales"), None, None, b"Subject: no\r\n\r\nno\r\n")[0] == "NO"
+
+    c.ctl("public-mailbox set Sales acl=user:bob:lr")
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert listed(alice) == set() and not opens(alice, "Sales")
+        assert listed(bob) == {"Sales"} and opens(bob, "Sales")
+    c.ctl("public-mailbox remove Sales --yes")
+    assert node.rcpt("sales@example.org").startswith("550 5.1.1")
+    with node.imap("bob") as bob:
+        assert listed(bob) == set()
+    c.ctl("public-mailbox add Sales acl=anyone:read address=none")
+    with node.imap("alice") as alice:
+        assert len(messages(alice, "Sales")) == 3, "its mail stayed"
+
+
+@pytest.mark.spec("F-056")
+def test_names_that_others_hold(public):
+    """Refused with the ways out; each way works; removing takes the address along."""
+    c = public.cluster
+    c.ctl("address add taken@example.org to=alice")
+    for command, words in {
+        "public-mailbox add Alice": "address: user alice has this name",
+        "public-mailbox add sales": "address: group sales has this name",
+        "public-mailbox add Taken": "address: taken@example.org is there already",
+        "public-mailbox add 'Über uns'": "address Über uns@*",
+    }.items():
+        said = c.ctl(command, code=(3, 6))
+        assert words in said.err and "address=none" in said.err, said
+    assert c.ctl("public-mailbox list -o name").out.split() == ["Postmaster"]
+    c.ctl("public-mailbox add Alice address=alice@*")
+    assert public.tables.query("SELECT dest FROM rcpt WHERE local='alice' AND scope='-u'")[0][0].startswith("p=")
+    c.ctl("public-mailbox add 'Über uns' address=about@example.org")
+    c.ctl("public-mailbox add Nowhere address=none")
+    c.ctl("address add both@* to='public:Über uns',user:bob")
+    c.ctl("address add nothing@* to=public:Missing", code=4)
+    c.ctl("domain set example.org catch-all='public:Über uns'")
+    assert "catch-all" in c.ctl("public-mailbox remove 'Über uns' --yes", code=6).err
+    assert public.rcpt("whoever@example.org").startswith("250")
+    c.ctl("domain set example.org catch-all=")
+    c.ctl("public-mailbox remove 'Über uns' --yes")
+    c.ctl("public-mailbox remove Alice --yes")
+    left = c.ctl("address list -o name").out.split()
+    assert "about@example.org" not in left and "alice@*" not in left and "both@*" in left
+    assert c.ctl("address show both@*").out.split()[-1] != "public:Über uns"
+    c.ctl("address remove both@*")
+    c.ctl("address remove taken@example.org")
+    c.ctl("public-mailbox remove Nowhere --yes")
+
+
+@pytest.mark.spec("F-057")
+def test_unknown_owners_are_refused_and_a_list_is_never_partial(public):
+    node, c = public, public.cluster
+    c.ctl("public-mailbox add Board acl=user:alice:full,user:bob:read")
+    for acl in ("user:nobody:read", "group:nobody:read", "user:alice:nonsense", "user:alice:full,user:alice:read", "alice"):
+        c.ctl(f"public-mailbox set Board acl={acl}", code=(3, 4))
+    with node.imap("alice") as alice:
+        assert rights(alice, "Board") == {"alice": letters(NOBODY), "bob": letters("lrs")}
+        seen, stop = [], threading.Event()
+
+        def poll():
+            while not stop.is_set():
+                seen.append(tuple(sorted((rights(alice, "Board") or {}).items())))
+
+        thread = threading.Thread(target=poll)
+        thread.start()
+        for i in range(6):
+            c.ctl(f"public-mailbox set Board acl=user:alice:full,{'group:sales:write' if i % 2 else 'user:bob:read'}")
+            time.sleep(0.3)   # the reader looks at both
+        stop.set()
+        thread.join()
+    full = ("alice", letters(NOBODY))
+    assert set(seen) == {(full, ("bob", letters("lrs"))), (("$sales", letters("lrswikt")), full)}, set(seen)
+
+
+@pytest.mark.spec("F-054")
+def test_members_of_groups_also_in_live_sessions(public):
+    """Added: at the next login.  Removed: within 60 s, where a mailbox is open in a session; others' sessions stay."""
+    node, c = public, public.cluster
+    c.ctl("group add inner members=alice")
+    c.ctl("public-mailbox add Team acl=group:sales:read,group:inner:read")
+    node.deliver("someone@remote.test", ["team@example.org"])
+    with node.imap("bob") as bob, node.imap("alice") as alice:
+        wait_until(lambda: len(messages(bob, "Team")) == 1, "delivered", every=0.05)
+        assert len(messages(alice, "Team")) == 1
+        c.ctl("group set sales members=")
+        wait_until(lambda: not reads(bob), "bob's open mailbox is closed to him", 60, every=0.05)
+        assert reads(alice), "she has lost nothing"
+        with node.imap("bob") as again:
+            assert listed(again) == set() and not opens(again, "Team")
+        c.ctl("group set sales members=bob")
+        wait_until(lambda: node.tables.query("SELECT acl_groups FROM userdb WHERE name='bob'")[0][0] == "sales", "he is back")
+
+        def is_in():
+            with node.imap("bob") as again:
+                return listed(again) == {"Team"}
+        wait_until(is_in, "he sees it at his next login", 10, every=0.1)
+        c.ctl("public-mailbox set Team acl=group:sales:read")
+        assert not reads(alice), "with the answer: what she read is no longer hers"
+    c.ctl("group remove inner --yes")
+
+
+def reads(imap):
+    """Does this session still read the mailbox that it has open?"""
+    try:
+        return imap.link.fetch("1", "(BODY.PEEK[])")[0] == "OK"
+    except (imaplib.IMAP4.error, OSError):
+        return False
+
+
+ODD = ["a", "with space", "a  b", "quote\"d", "back\\slash", "it's", "per%cent", "star*", "#hash", "{5}", "(paren)", "[bracket]",
+       "a&b", "&", "ampersand&-", "Ünïcödé", "日本語", "📬 post", "e\u0301", "~home", "mid~tilde", ".", "..", "../../etc", "a/b",
+       "a/b/c/d/e/f/g", "a//b", "/a", "a/", "INBOX", "inbox/x", "x/INBOX", "cur", "new/tmp", "x" * 200, "x" * 201,
+       "ü" * 90, " lead", "trail ", "tab\tname", "line\nbreak", "nul\x01", "right\u202eleft", "!$%^", "v1.2", "-rf",
+       "dovecot-acl", "${x}", "%u", "`id`", "';drop"]
+
+
+@pytest.mark.spec("F-053", "F-056", "F-074", "B28")
+def test_odd_names(public):
+    """Each is refused in one clear line, or right on the disk, in LIST, in GETACL and for delivery."""
+    node, c = public, public.cluster
+    ledger, taken, refused = PublicLedger(node), [], []
+    for i, name in enumerate(ODD):
+        said = c.ctl(["public-mailbox", "add", name, "acl=user:alice:full", f"address=odd{i}@*"], code=None)
+        if said.code == 0:
+            taken.append((i, name))
+        else:
+            refused.append(name)
+            assert said.code in (2, 3) and len(said.err.splitlines()) <= 2 and "mailctl" in said.err, (name, said)
+    assert {".", "..", "../../etc", "a//b", "/a", "a/", "INBOX", "star*", "per%cent", "~home", "tab\tname", "line\nbreak",
+            "v1.2", "x" * 201} <= set(refused), refused
+    assert {"with space", "quote\"d", "back\\slash", "a&b", "日本語", "📬 post", "a/b/c/d/e/f/g", "x" * 200, "cur", "#hash",
+            "mid~tilde", "{5}"} <= {n for _, n in taken}, refused
+    for i, name in taken:
+        ledger.send([f"odd{i}@example.org"], {"public:" + composed(name): 1})
+    ledger.settle()
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert listed(alice) == {mutf7(composed(n)) for _, n in taken}
+        assert listed(bob) == set()
+        for _, name in taken:
+            assert rights(alice, composed(name)) == {"alice": letters(NOBODY)}, name
+            assert len(messages(alice, composed(name))) == 1, name
+
+
+def composed(name):
+    import unicodedata
+    return unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.spec("F-083")
+def test_postmaster_is_there_from_the_beginning(mail):
+    """Made with the instance; it cannot be removed, nor changed so that nobody here reads it."""
+    node, c = mail, mail.cluster
+    assert c.ctl("address show postmaster@* -o yaml").out.count("public:Postmaster") == 1
+    ledger = PublicLedger(node)
+    ledger.send(["postmaster@example.org"], {"public:Postmaster": 1})
+    c.ctl("domain add other.example")
+    ledger.send(["Postmaster@other.example"], {"public:Postmaster": 1})
+    ledger.settle()
+    for command in ("public-mailbox remove Postmaster --yes", "address remove postmaster@*",
+                    "address set postmaster@* to=out@far.example.com"):
+        assert "postmaster" in c.ctl(command, code=(3, 6)).err
+    c.ctl("address set postmaster@* to=user:alice")
+    c.ctl("public-mailbox remove Postmaster --yes")
+    ledger.send(["postmaster@other.example"], {"alice": 1})
+    ledger.settle()
+    c.ctl("public-mailbox add Postmaster address=none")
+    c.ctl("address set postmaster@* to=public:Postmaster")
+    c.ctl("domain remove other.example --yes")

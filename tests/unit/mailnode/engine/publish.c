@@ -1,0 +1,141 @@
+#include "engine/publish.h"
+
+#include "base/alloc.h"
+#include "base/path.h"
+#include "expect.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static char folder[] = "/tmp/publish.XXXXXX";
+static char path[64], store[64];
+
+static void sql(const char *text)
+{
+    sqlite3 *db = NULL;
+    char *words = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, text, NULL, NULL, &words) != SQLITE_OK)
+        fail_msg("%s", words);
+    sqlite3_close(db);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/publish.XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/mail.db", folder);
+    snprintf(store, sizeof store, "%s/public", folder);
+    sql("CREATE TABLE gate(one INTEGER PRIMARY KEY, known TEXT, rest TEXT);"
+        "CREATE TABLE public(name TEXT PRIMARY KEY, key TEXT, folder TEXT, acl TEXT) WITHOUT ROWID;"
+        "INSERT INTO gate VALUES(1, NULL, NULL);");
+    return mkdir(store, 0700);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return folder_remove(folder);
+}
+
+static void file_is(const char *name, const char *wanted)
+{
+    DEFER(buf_done) Buf text = {0};
+    DEFER(xfree) char *file = xasprintf("%s/%s", store, name);
+
+    Error *err = file_read(file, 4096, &text);
+    if (wanted ? err != NULL : !err)
+        fail_msg("%s: %s", name, err ? err->what : "is there");
+    error_free(&err);
+    if (wanted)
+        assert_string_equal(buf_text(&text), wanted);
+}
+
+static void file_put(const char *name, const char *text)
+{
+    DEFER(xfree) char *file = xasprintf("%s/%s", store, name);
+
+    ok(file_write(file, text, strlen(text), 0600, (gid_t)-1));
+}
+
+static void folders_and_rights(void **state)
+{
+    (void)state;
+    sql("INSERT INTO public VALUES('Sales','k','.Sales','\"user=a\" lr'||char(10)), ('A/B','l','.A.B','')");
+    ok(publish(path, store));
+    file_is(".Sales/dovecot-acl", "\"user=a\" lr\n");
+    file_is(".Sales/maildirfolder", "");
+    file_is(".A.B/dovecot-acl", "");
+    sql("UPDATE public SET acl='anyone l'||char(10) WHERE name='Sales'; DELETE FROM public WHERE name='A/B'");
+    ok(publish(path, store));
+    file_is(".Sales/dovecot-acl", "anyone l\n");
+    file_is(".A.B/dovecot-acl", NULL);
+    file_is(".A.B/maildirfolder", ""); /* its mail stays */
+}
+
+/* What owners do by IMAP is theirs, until something else is stated. */
+static void what_owners_did_stays(void **state)
+{
+    DEFER(xfree) char *from = xasprintf("%s/.Old", store), *to = xasprintf("%s/.New", store);
+
+    (void)state;
+    sql("INSERT INTO public VALUES('Sales','k','.Sales','anyone l'||char(10)), ('Old','l','.Old','anyone r'||char(10))");
+    ok(publish(path, store));
+    file_put(".Sales/dovecot-acl", "anyone lr\n");
+    assert_int_equal(rename(from, to), 0);
+    ok(publish(path, store));
+    file_is(".Sales/dovecot-acl", "anyone lr\n");
+    file_is(".New/dovecot-acl", "anyone r\n");
+    file_is(".Old/dovecot-acl", "anyone r\n"); /* stated all the same */
+    sql("UPDATE public SET acl='anyone ls'||char(10) WHERE name='Sales'");
+    ok(publish(path, store));
+    file_is(".Sales/dovecot-acl", "anyone ls\n");
+    file_is(".New/dovecot-acl", "anyone r\n");
+}
+
+/* Whoever writes mail.db names no other place. */
+static void hostile_folders(void **state)
+{
+    static const char *const names[] = {"", ".", "..", "x", "../x", ".a/b", ".a..b", ".a.", ".a\x01", ".\xc3\xa4"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        DEFER(xfree)
+        char *text = xasprintf("DELETE FROM public; INSERT INTO public VALUES('x','k','%s','anyone l')", names[i]);
+        sql(text);
+        fails(publish(path, store), ERROR_INVALID, "has no name for a folder");
+    }
+    sql("DELETE FROM public; INSERT INTO public VALUES('x','k',NULL,'anyone l')");
+    fails(publish(path, store), ERROR_INVALID, "has no name for a folder");
+    assert_int_equal(rmdir(store), 0); /* nothing came of it */
+}
+
+/* An empty mail.db, before the first commit, takes nothing from anybody. */
+static void nothing_is_known(void **state)
+{
+    (void)state;
+    sql("INSERT INTO public VALUES('Sales','k','.Sales','anyone l'||char(10))");
+    ok(publish(path, store));
+    sql("DELETE FROM public; DELETE FROM gate");
+    ok(publish(path, store));
+    file_is(".Sales/dovecot-acl", "anyone l\n");
+    unlink(path);
+    fails(publish(path, store), ERROR_UNAVAILABLE, "mail.db: unable to open");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(folders_and_rights),
+        TEST(what_owners_did_stays),
+        TEST(hostile_folders),
+        TEST(nothing_is_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
