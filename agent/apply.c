@@ -57,6 +57,7 @@ struct Apply {
     uint64_t question_session;
 
     Refresh refresh;
+    Names filled; /* mailboxes that became full, or not any more: not in the tables yet */
 
     Told told, told_refused;
     Msec began_at; /* when the change under way was first seen; 0: none */
@@ -126,6 +127,7 @@ void apply_free(Apply **apply)
     tables_free(&(*apply)->tables);
     envelope_free(&(*apply)->question);
     refresh_done(&(*apply)->refresh);
+    names_done(&(*apply)->filled);
     free((*apply)->instance);
     free((*apply)->failed);
     free(*apply);
@@ -212,7 +214,7 @@ static TableStatus table_status(const Apply *apply)
         relays_due(apply->relays) || dkim_due(apply->dkim))
         return TABLES_BEHIND;
     bool due = apply->tables && tables_due(apply->tables);
-    return due || accounts_pending(apply->with.accounts) ? TABLES_ACCOUNTS : TABLES_CURRENT;
+    return due || apply->filled.first || accounts_pending(apply->with.accounts) ? TABLES_ACCOUNTS : TABLES_CURRENT;
 }
 
 /* Revision whose configuration is in force. */
@@ -564,10 +566,53 @@ static Error *touch_one(void *context, const ObjectRef *ref)
     return tables_touch(apply->tables, ref);
 }
 
+static uint64_t usage_bytes(void *self, const char *name)
+{
+    UsageOf usage = {0};
+
+    usage_of(self, name, &usage);
+    return usage.bytes;
+}
+
+static TablesView view_now(const Apply *apply)
+{
+    TablesView view = journal_view(apply->with.journal, apply->instance);
+
+    if (apply->with.usage) {
+        view.usage = usage_bytes;
+        view.usage_self = apply->with.usage;
+    }
+    return view;
+}
+
+/* Most deliveries fill nothing: whom they do is touched with the next commit, which is at once. */
+static Error *take_usage(Apply *apply)
+{
+    const char *name = NULL;
+    Error *err = NULL;
+
+    while (!err && apply->with.usage && (name = usage_moved(apply->with.usage))) {
+        bool differs = false;
+        err = tables_full_differs(apply->tables, name, usage_bytes(apply->with.usage, name), &differs);
+        if (differs || err) /* what could not be asked is computed */
+            names_add(&apply->filled, name);
+    }
+    return err;
+}
+
+static Error *touch_filled(Apply *apply)
+{
+    Error *err = NULL;
+
+    for (const Name *name = apply->filled.first; !err && name; name = name->hh.next)
+        err = tables_touch_user(apply->tables, name->text);
+    return err;
+}
+
 static Error *write_tables(Apply *apply, bool *ret_all)
 {
     const Wanted *wanted = journal_wanted(apply->with.journal);
-    TablesView view = journal_view(apply->with.journal, apply->instance);
+    TablesView view = view_now(apply);
 
     /* Known again after a restart: a row that differs now is drift, which the audit finds and tells. */
     if (apply->applied == wanted->revision && digest_equal(&apply->applied_digest, &wanted->digest))
@@ -582,6 +627,8 @@ static Error *write_tables(Apply *apply, bool *ret_all)
         err = relays_write(apply->relays, &view);
     if (!err)
         err = error_in(dkim_add(apply->dkim, &view), "DKIM keys");
+    if (!err)
+        err = touch_filled(apply);
     if (!err)
         err = accounts_write(apply->with.accounts, apply->tables);
     if (!err)
@@ -680,6 +727,7 @@ static Error *commit(Apply *apply, Msec now)
     CRASH_POINT("agent.tables.committed");
     accounts_written(apply->with.accounts, apply->tables);
     owners_note(apply);
+    names_done(&apply->filled);
     users = tables_changed_users(apply->tables, &n_users);
     refresh_add(&apply->refresh, users, n_users);
     users = tables_left_users(apply->tables, &n_users, &all_left);
@@ -716,7 +764,7 @@ static void tell_found(const Found *to, const char *where, const char *text)
 
 static Error *audit_tables(Apply *apply, const Found *to)
 {
-    TablesView view = journal_view(apply->with.journal, apply->instance);
+    TablesView view = view_now(apply);
     DEFER(xfree) char *example = NULL;
     size_t n = 0;
 
@@ -794,6 +842,16 @@ Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where,
     if (!err)
         err = audit_dkim(apply, &to);
     return err;
+}
+
+Tables *apply_tables(Apply *apply)
+{
+    return apply->tables;
+}
+
+const char *apply_instance(const Apply *apply)
+{
+    return apply->instance;
 }
 
 bool apply_settled(const Apply *apply)
@@ -950,6 +1008,8 @@ void apply_run(Apply *apply, Msec now)
             err = learn_wanted(apply);
         if (!err && now >= apply->observe_at)
             err = observe(apply, now); /* somebody may have put another file there */
+        if (!err)
+            err = take_usage(apply);
         if (err)
             failed(apply, "state", err, now);
         while (!err && apply->asked == ASKED_NOTHING && step(apply, now))

@@ -14,6 +14,8 @@
 #include "journal.h"
 #include "link.h"
 #include "report.h"
+#include "tables/names.h"
+#include "usage.h"
 
 typedef struct Apply Apply;
 
@@ -22,6 +24,7 @@ typedef struct ApplyParts { /* all outlive the Apply */
     Journal *journal;
     Engine *engine;
     Accounts *accounts;
+    Usage *usage;
     Report *report;
     const char *node;   /* our name */
     const char *folder; /* of the tables */
@@ -33,6 +36,10 @@ CHECKED Error *apply_new(const ApplyParts *parts, Apply **ret_apply);
 void apply_free(Apply **apply);
 void apply_run(Apply *apply, Msec now);
 void apply_wait(const Apply *apply, Waiter *wake);
+
+/* To be asked, never changed; NULL: they cannot be read.  And whose they are: NULL: no instance is placed here. */
+Tables *apply_tables(Apply *apply);
+const char *apply_instance(const Apply *apply);
 
 /* Nothing is half done: an audit may run. */
 bool apply_settled(const Apply *apply);

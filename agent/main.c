@@ -1,6 +1,7 @@
 /* mail-agent: the node's unprivileged half.  Parses the network and the directory; keeps node.db and mail.db. */
 #include "accounts/accounts.h"
 #include "apply.h"
+#include "asked.h"
 #include "directory.h"
 #include "engine.h"
 #include "join.h"
@@ -123,8 +124,10 @@ typedef struct Agent {
     Directory *directory;
     Accounts *accounts;
     Report *report;
+    Usage *usage;
     Apply *apply;
     Tasks *tasks;
+    Asked *asked;
     Path tables, slapd;
     char *complained; /* about node.db, said once */
 } Agent;
@@ -133,8 +136,10 @@ static void agent_free(Agent **agent)
 {
     if (!*agent)
         return;
+    asked_free(&(*agent)->asked);
     tasks_free(&(*agent)->tasks);
     apply_free(&(*agent)->apply);
+    usage_free(&(*agent)->usage);
     report_free(&(*agent)->report);
     accounts_free(&(*agent)->accounts);
     directory_free(&(*agent)->directory);
@@ -165,6 +170,7 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
     Path tables = path_in(root, "var/lib/mailnode/tables");
     Path relay = path_in(root, "var/lib/mailnode/tables/relay");
     Path dkim = path_in(root, "var/lib/mailnode/tables/dkim");
+    Path figures = path_in(root, "var/lib/mailnode/usage");
     uid_t uid = 0;
     gid_t gid = 0, senders = group_or_none("postfix"), signers = group_or_none("_rspamd");
 
@@ -183,6 +189,9 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
         err = folder_make(relay.text, 02750, uid, senders); /* setgid: secrets.db gets the group */
     if (!err)
         err = folder_make(dkim.text, 02750, uid, signers); /* and the keys theirs */
+    if (!err)
+        err =
+            folder_make(figures.text, 02770, uid, *ret_readers); /* Dovecot's dict process makes -wal and -shm there */
     return err ? err : proc_become(user);
 }
 
@@ -219,6 +228,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     agent->accounts = args->accounts
                           ? accounts_new(args->accounts)
                           : accounts_of_mirror(mirror_new(agent->journal, agent->directory, agent->identity->node));
+    agent->usage = usage_new(path_in(args->root, "var/lib/mailnode/usage").text, gid);
     agent->report = report_new(agent->journal);
     err = apply_new(
         &(ApplyParts){
@@ -226,6 +236,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
             .journal = agent->journal,
             .engine = agent->engine,
             .accounts = agent->accounts,
+            .usage = agent->usage,
             .report = agent->report,
             .node = agent->identity->node,
             .folder = agent->tables.text,
@@ -236,6 +247,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     if (err)
         return err;
     agent->tasks = tasks_new(agent->link, agent->journal, agent->engine, agent->apply, agent->report);
+    agent->asked = asked_new(agent->link, agent->journal, agent->apply, agent->usage);
     *ret_agent = agent;
     agent = NULL;
     return NULL;
@@ -272,16 +284,20 @@ static int run(const Args *args)
         engine_run(agent->engine, now); /* what mail-engine answered */
         directory_run(agent->directory, now);
         accounts_run(agent->accounts, now); /* what the directory says */
+        usage_run(agent->usage, now);       /* what Dovecot says */
         apply_run(agent->apply, now);       /* journal to mail-engine, then to the tables */
         tasks_run(agent->tasks, now);
+        asked_run(agent->asked, now);
         report_run(agent->report, agent->link, now); /* what is so goes out */
         Waiter wake = waiter_start();
         link_wait(agent->link, &wake);
         engine_wait(agent->engine, &wake);
         directory_wait(agent->directory, &wake);
         accounts_wait(agent->accounts, &wake);
+        usage_wait(agent->usage, &wake);
         apply_wait(agent->apply, &wake);
         tasks_wait(agent->tasks, &wake);
+        asked_wait(agent->asked, &wake);
         report_wait(agent->report, agent->link, &wake);
         waiter_block(&wake); /* the only place that sleeps */
     }

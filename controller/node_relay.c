@@ -1,4 +1,4 @@
-/* Verbs of a directory, handed on to the node that holds it; its answers wait here, part by part, for who asked. */
+/* Questions for a directory or for tables, handed on to the node that holds them; its answers wait here, part by part, for who asked. */
 #include "node_inside.h"
 
 #include "base/alloc.h"
@@ -128,7 +128,8 @@ bool relay_heard(Nodes *nodes, const Node *node, Envelope **envelope)
     relay->untaken_bytes += mail__envelope__get_packed_size(*envelope);
     if (believable(relay, *envelope)) {
         relay->seq++;
-        relay->ended = (*envelope)->last || body != MAIL__ENVELOPE__BODY_ACCOUNTS;
+        relay->ended =
+            (*envelope)->last || (body != MAIL__ENVELOPE__BODY_ACCOUNTS && body != MAIL__ENVELOPE__BODY_TABLES_ROWS);
         part_take(relay, envelope);
     } else {
         nodes->not_believed++;

@@ -63,6 +63,7 @@ static Error *wish_of(const Mail__Manner *manner, Wish *ret_wish)
                   .no_wait = manner->no_wait,
                   .purge = manner->purge,
                   .yes = manner->yes,
+                  .force = manner->force,
                   .wait_ms = manner->has_wait_ms ? manner->wait_ms : WAIT_DEFAULT_MS};
     if (wish.wait_ms > WAIT_MAX_MS)
         wish.wait_ms = WAIT_MAX_MS;
@@ -103,6 +104,7 @@ static void enqueue(Ask *ask, Wish *wish, JobOrder *order, const char *node)
     rules->lenient = changing->wish.lenient;
     rules->purge = changing->wish.purge;
     rules->yes = changing->wish.yes;
+    rules->force = changing->wish.force;
     if (changing->wish.dry_run) {
         rules->keep_n = SIZE_MAX;
         rules->keep_bytes = REHEARSED_BYTES;

@@ -1,4 +1,5 @@
-/* Users and groups: handed on to the node that holds the directory.  They carry passwords: nothing is stored or logged. */
+/* Users and groups, and what tables know of them: handed on to the node that holds these.  They carry passwords: nothing is
+ * stored or logged. */
 #include "request_inside.h"
 
 #include "base/alloc.h"
@@ -12,8 +13,8 @@ enum { ANSWER_WAIT_MS = 30 * 1000, PART_RETRY_MS = 20 };
 
 typedef struct Relaying {
     Nodes *nodes;
-    uint64_t ticket; /* 0: not handed on */
-    char *user_domain, *node;
+    uint64_t ticket;   /* 0: not handed on */
+    char *what, *node; /* which user domain or instance is where */
     bool write;
     Msec until;
     Envelope *part; /* that the peer had no room for; NULL: none */
@@ -28,7 +29,7 @@ static void relaying_free(Relaying **relaying)
     if ((*relaying)->ticket)
         nodes_relay_forget((*relaying)->nodes, (*relaying)->ticket);
     envelope_free(&(*relaying)->part);
-    free((*relaying)->user_domain);
+    free((*relaying)->what);
     free((*relaying)->node);
     free(*relaying);
     *relaying = NULL;
@@ -72,10 +73,19 @@ static bool accounts_say(Ask *ask, const Relaying *relaying, const Mail__Account
 
     if (accounts)
         body = *accounts;
-    body.user_domain = relaying->user_domain;
+    body.user_domain = relaying->what;
     envelope.body_case = MAIL__ENVELOPE__BODY_ACCOUNTS;
     envelope.accounts = &body;
     return ask_say(ask, &envelope, last);
+}
+
+static bool rows_say(Ask *ask, const Envelope *part)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+
+    envelope.body_case = MAIL__ENVELOPE__BODY_TABLES_ROWS;
+    envelope.tables_rows = part->tables_rows;
+    return ask_say(ask, &envelope, part->last);
 }
 
 static bool part_say(Ask *ask, const Relaying *relaying, const Envelope *part)
@@ -83,6 +93,8 @@ static bool part_say(Ask *ask, const Relaying *relaying, const Envelope *part)
     Envelope envelope = MAIL__ENVELOPE__INIT;
     Mail__Done done = MAIL__DONE__INIT;
 
+    if (part->body_case == MAIL__ENVELOPE__BODY_TABLES_ROWS)
+        return rows_say(ask, part);
     if (part->body_case == MAIL__ENVELOPE__BODY_FAILURE)
         return failure_say(ask, part->failure);
     if (part->body_case == MAIL__ENVELOPE__BODY_ACCOUNTS)
@@ -98,7 +110,7 @@ static bool part_say(Ask *ask, const Relaying *relaying, const Envelope *part)
 static Error *lost(const Relaying *relaying, const char *why)
 {
     return error_new(ERROR_UNAVAILABLE, "%snode %s, which holds %s, %s", relaying->write ? "outcome unknown: " : "",
-                     relaying->node, relaying->user_domain, why);
+                     relaying->node, relaying->what, why);
 }
 
 static bool give_up(Ask *ask, const Relaying *relaying, const char *why)
@@ -246,6 +258,26 @@ static Error *node_find_for(const Ask *ask, const Mail__Directory *wish, const O
     return NULL;
 }
 
+static Error *relay(Relaying *relaying, Envelope *envelope, Msec now)
+{
+    if (nodes_relay(relaying->nodes, relaying->node, envelope, &relaying->ticket))
+        return NULL;
+    return error_new(ERROR_UNAVAILABLE, "node %s, which holds %s, %s", relaying->node, relaying->what,
+                     nodes_away(relaying->nodes, relaying->node, now).text);
+}
+
+static Relaying *relaying_new(const Ask *ask, const char *what, const char *node, bool write, Msec now)
+{
+    Relaying *relaying = xcalloc(1, sizeof *relaying);
+
+    *relaying = (Relaying){.nodes = ask->of->with.nodes,
+                           .what = xstrdup(what),
+                           .node = xstrdup(node),
+                           .write = write,
+                           .until = now + ANSWER_WAIT_MS};
+    return relaying;
+}
+
 static Error *hand_on(const Mail__Directory *wish, Relaying *relaying, char *name, Msec now)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
@@ -266,14 +298,11 @@ static Error *hand_on(const Mail__Directory *wish, Relaying *relaying, char *nam
         claim.name = name;
         body.claim = &claim;
     }
-    body.user_domain = relaying->user_domain;
+    body.user_domain = relaying->what;
     body.instance = NULL;
     envelope.body_case = MAIL__ENVELOPE__BODY_DIRECTORY;
     envelope.directory = &body;
-    if (nodes_relay(relaying->nodes, relaying->node, &envelope, &relaying->ticket))
-        return NULL;
-    return error_new(ERROR_UNAVAILABLE, "node %s, which holds %s, %s", relaying->node, relaying->user_domain,
-                     nodes_away(relaying->nodes, relaying->node, now).text);
+    return relay(relaying, &envelope, now);
 }
 
 void request_directory(Ask *ask, Envelope **envelope, Msec now)
@@ -295,13 +324,64 @@ void request_directory(Ask *ask, Envelope **envelope, Msec now)
     if (!err)
         err = node_find_for(ask, wish, user_domain, &node);
     if (!err) {
-        relaying = xcalloc(1, sizeof *relaying);
-        *relaying = (Relaying){.nodes = ask->of->with.nodes,
-                               .user_domain = xstrdup(user_domain->name),
-                               .node = xstrdup(node),
-                               .write = !wish->read,
-                               .until = now + ANSWER_WAIT_MS};
+        relaying = relaying_new(ask, user_domain->name, node, !wish->read, now);
         err = hand_on(wish, relaying, name, now);
+    }
+    if (err) {
+        ask_fail(ask, err);
+        return;
+    }
+    ask_keep(ask, &relaying_type, relaying);
+    ask->at = relaying->until;
+    relaying = NULL;
+}
+
+/* ---- tables ---- */
+
+static Error *instance_find(Store *store, const char *given, Object **ret_instance)
+{
+    DEFER(named_done) Named named = {.kind = MAIL__OBJECT__BODY__NOT_SET};
+    Mail__Ref policy = MAIL__REF__INIT; /* of which each instance has one: it means the instance alone */
+
+    policy.kind = (char *)(uintptr_t) "policy";
+    policy.instance = (char *)(uintptr_t)given;
+    Error *err = named_resolve(store, &policy, &named);
+    if (!err)
+        err = store_get(store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", named.instance}, 0, ret_instance);
+    if (!err && !*ret_instance)
+        err = named_instance_check(store, named.instance);
+    if (!err && *ret_instance && !(*ret_instance)->instance->node)
+        err =
+            error_new(ERROR_UNAVAILABLE, "instance %s is placed nowhere: no node knows its mailboxes", named.instance);
+    return err;
+}
+
+static Error *user_form(const char *name, char **ret_name)
+{
+    if (!name || !*name)
+        return NULL;
+    DEFER(xfree) char *seen = shown(name);
+    return error_in(text_normalise(MAIL__FIELD_TYPE__ACCOUNT, name, ret_name), "user '%s'", seen);
+}
+
+void request_tables(Ask *ask, Envelope **envelope, Msec now)
+{
+    Mail__TablesRead read = *(*envelope)->tables_read;
+    Envelope question = MAIL__ENVELOPE__INIT;
+    DEFER(object_free) Object *instance = NULL;
+    DEFER(relaying_free) Relaying *relaying = NULL;
+    DEFER(xfree) char *name = NULL;
+    Error *err = instance_find(ask->of->with.store, read.instance, &instance);
+
+    if (!err)
+        err = user_form(read.name, &name);
+    if (!err) {
+        read.instance = instance->name;
+        read.name = name;
+        question.body_case = MAIL__ENVELOPE__BODY_TABLES_READ;
+        question.tables_read = &read;
+        relaying = relaying_new(ask, instance->name, instance->instance->node, false, now);
+        err = relay(relaying, &question, now);
     }
     if (err) {
         ask_fail(ask, err);

@@ -35,7 +35,7 @@ typedef struct Talk Talk;
 
 /* How a change is wished: a Manner, checked. */
 typedef struct Wish {
-    bool dry_run, lenient, no_wait, purge, yes;
+    bool dry_run, lenient, no_wait, purge, yes, force;
     Msec wait_ms;
     char *message; /* NULL: none */
 } Wish;
@@ -132,9 +132,10 @@ RequestHandler request_list, request_history, request_diff, request_status, requ
 
 RequestHandler request_node_revoke, request_node_resync, request_task_stop;
 
-/* ---- request_directory.c: users and groups ---- */
+/* ---- request_directory.c: users and groups, and what the tables of a node know ---- */
 
 RequestHandler request_directory;
+RequestHandler request_tables;
 bool directory_ask_is(const Ask *ask);
 
 /* ---- request_refusals.c: what nodes refused after the commit ---- */

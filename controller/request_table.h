@@ -35,6 +35,7 @@ typedef enum RequestVerb {
     REQUEST_TASK_STOP,
     REQUEST_TASKS,
     REQUEST_DIRECTORY,
+    REQUEST_TABLES,
     N_REQUEST_VERBS
 } RequestVerb;
 

@@ -39,6 +39,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_TASK_STOP] = request_task_stop,
     [REQUEST_TASKS] = request_tasks,
     [REQUEST_DIRECTORY] = request_directory,
+    [REQUEST_TABLES] = request_tables,
 };
 
 /* ---- begin and end ---- */

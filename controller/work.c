@@ -175,7 +175,8 @@ static void note(Work *work, const Object *before, const Object *after)
 static bool looks_back(const Work *work, Kind kind)
 {
     return (work->rules.keep_n && work->kept_all) || kind == MAIL__OBJECT__BODY_DOMAIN || kind_info(kind)->meta->made ||
-           kind == MAIL__OBJECT__BODY_ADMIN || kind_info(kind)->meta->class_ == MAIL__CLASS__CONFIG;
+           kind == MAIL__OBJECT__BODY_ADMIN || kind == MAIL__OBJECT__BODY_MAILBOX ||
+           kind_info(kind)->meta->class_ == MAIL__CLASS__CONFIG;
 }
 
 Error *work_put_along(Work *work, const Object *before, const Object *after)
@@ -508,6 +509,45 @@ static Error *at_place(Error *err, const char *place)
     return err && place ? error_in(err, "%s", place) : err;
 }
 
+/* SPEC F-149: by a slip of the prefix anybody could send to anywhere. */
+static Error *everybody_check(const Work *work, const Object *object)
+{
+    size_t len = strlen(object->name ? object->name : "");
+
+    if (object->body_case != MAIL__OBJECT__BODY_RELAY_CLIENT || work->rules.force || work->rules.restoring || len < 2 ||
+        strcmp(object->name + len - 2, "/0") != 0)
+        return NULL;
+    return error_hint(error_new(ERROR_INVALID, "relay-client %s: that is everybody: an open relay", object->name),
+                      "if that is meant: the same with --force");
+}
+
+static bool forwards_to(const Object *mailbox, const char *address)
+{
+    for (size_t i = 0; mailbox && i < mailbox->mailbox->n_forward; i++)
+        if (strcmp(mailbox->mailbox->forward[i], address) == 0)
+            return true;
+    return false;
+}
+
+/* SPEC F-048: the sender's address is kept, and a server elsewhere may ask whether we may use it. */
+static Error *forwards_warn(Work *work, const Object *before, const Object *mailbox)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < mailbox->mailbox->n_forward; i++) {
+        const char *to = mailbox->mailbox->forward[i], *domain = NULL;
+        DEFER(object_free) Object *ours = NULL;
+        size_t local_len = 0;
+        if (forwards_to(before, to) || !address_split(to, &local_len, &domain))
+            continue;
+        err = store_get(work->store, &(ObjectRef){MAIL__OBJECT__BODY_DOMAIN, mailbox->instance_name, domain}, 0, &ours);
+        if (!err && !ours)
+            work_warn(work, "mailbox %s: mail forwarded to %s keeps its sender, so SPF may fail there", mailbox->name,
+                      to);
+    }
+    return err;
+}
+
 Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
 {
     ObjectRef ref = object_ref(object);
@@ -519,6 +559,8 @@ Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
     if (err || (before && object_equal(before, object)))
         return err;
     err = made_check(&ref);
+    if (!err && !before)
+        err = everybody_check(work, object);
     if (err)
         return at_place(err, place);
     if (!waits(work, ref.kind)) {
@@ -536,6 +578,8 @@ Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
         err = domain_comes(work, &ref);
     if (!err && ref.kind == MAIL__OBJECT__BODY_DOMAIN && (!before || object->domain->dkim > before->domain->dkim))
         err = dkim_domain_comes(work, object);
+    if (!err && ref.kind == MAIL__OBJECT__BODY_MAILBOX)
+        err = forwards_warn(work, before, object);
     return at_place(err, place);
 }
 

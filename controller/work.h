@@ -22,6 +22,7 @@ typedef struct WorkRules {
     bool lenient;       /* what is there, or gone, already is no error */
     bool purge;         /* a removed domain takes its addresses along */
     bool yes;           /* the admin knows what a new domain takes over */
+    bool force;         /* a relay client may be everybody */
     bool deferred;
     bool restoring;      /* what was, comes back as it was: postmaster, too, may be missing */
     const KeyPool *keys; /* for domains that come; NULL: they come without */

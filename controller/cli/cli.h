@@ -39,7 +39,8 @@ struct Cli {
     FILE *out;
     Transport transport;
     bool opened;
-    int exit; /* of the failure, where its code does not say it (2, 8, 9, 10); 0: by its code */
+    bool confirmed; /* what an answer of the controller asked for */
+    int exit;       /* of the failure, where its code does not say it (2, 8, 9, 10); 0: by its code */
 };
 
 /* main of both programs. */

@@ -29,6 +29,7 @@ static const char *type_words(Mail__FieldType type)
         [MAIL__FIELD_TYPE__CURVE_KEY] = "CURVE public key, 40 characters (Z85)",
         [MAIL__FIELD_TYPE__SCORE] = "score: 6, 6.5",
         [MAIL__FIELD_TYPE__PATH] = "absolute path of a file on the node",
+        [MAIL__FIELD_TYPE__NETWORK] = "numeric IPv4 or IPv6 address, or a network as ADDRESS/BITS",
         [MAIL__FIELD_TYPE__FOLDER] = "folder, '/' between its levels",
         [MAIL__FIELD_TYPE__SECRET] = "secret, kept apart and shown as (hidden)",
         [MAIL__FIELD_TYPE__HOST] = "host name with a dot, or numeric address",

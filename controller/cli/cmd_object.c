@@ -2,6 +2,7 @@
 #include "objects.h"
 #include "outcome.h"
 #include "password.h"
+#include "tables.h"
 
 #include "base/alloc.h"
 #include "model/edit.h"
@@ -11,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CELL_MAX = 60 };
 
@@ -110,8 +112,20 @@ static Error *change_one(Cli *cli, const Line *line, int *ret_exit)
     return err;
 }
 
+/* What a new domain takes over (F-075) is the controller's to say: where somebody is there to be asked, the answer no is
+ * shown as a question. */
 Error *run_add(Cli *cli, const Line *line, int *ret_exit)
 {
+    Error *err = change_one(cli, line, ret_exit);
+
+    if (!err || err->code != ERROR_CONFLICT || line_has(line, FLAG_YES) || !command_takes(line->command, FLAG_YES) ||
+        !isatty(STDIN_FILENO))
+        return err;
+    Error *no = cli_confirm(cli, err->what);
+    error_free(&err);
+    if (no)
+        return no;
+    cli->confirmed = true;
     return change_one(cli, line, ret_exit);
 }
 
@@ -171,6 +185,7 @@ typedef struct Listing {
     const char **headings;
     TextWriter writer;
     bool begun;
+    Orphans *orphans; /* of addresses; NULL: not asked */
 } Listing;
 
 static char *heading(const char *name)
@@ -200,6 +215,8 @@ static void listing_begin(Listing *listing)
         listing->headings[n++] = heading("instance");
     for (size_t i = 0; i < listing->meta->n_fields && n < TABLE_COLUMNS_MAX; i++)
         listing->headings[n++] = heading(listing->meta->fields[i].name);
+    if (orphans_any(listing->orphans) && n < TABLE_COLUMNS_MAX)
+        listing->headings[n++] = heading("orphan");
     listing->table = table_new(cli->out, listing->headings, n);
 }
 
@@ -256,6 +273,10 @@ static void listing_item(Listing *listing, const Object *object)
     for (size_t i = 0; i < listing->meta->n_fields; i++) {
         DEFER(xfree) char *text = cell_text(object, &listing->meta->fields[i]);
         table_cell(listing->table, text);
+    }
+    if (orphans_any(listing->orphans)) {
+        DEFER(xfree) char *missing = orphans_of(listing->orphans, ref.name);
+        table_cell(listing->table, missing);
     }
     table_row(listing->table);
 }
@@ -330,9 +351,12 @@ Error *run_list(Cli *cli, const Line *line, int *ret_exit)
         list.instance = (char *)cli_instance(cli);
     listing.with_instance = meta->in_instance && !list.instance;
     Error *err = paging_of(cli, &list);
+    if (!err && cli->form == OUTPUT_TABLE && strcmp(line->command->kind, "address") == 0)
+        listing.orphans = orphans_ask(cli, list.prefix, list.after);
     if (!err)
         err = objects_each(cli, &list, begin_listing, take_listing, &listing);
     listing_end(&listing);
+    orphans_free(&listing.orphans);
     return err;
 }
 

@@ -49,11 +49,12 @@ const Flag flags[N_FLAGS] = {
     [FLAG_FOLLOW] = {"follow", 0, NULL, "go on with what happens from now on"},
     [FLAG_DETACH] = {"detach", 0, NULL, "return as soon as the task is stored"},
     [FLAG_REPAIR] = {"repair", 0, NULL, "put right what is found"},
-    [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up"},
+    [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up; or let everybody relay"},
     [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
     [FLAG_USER_DOMAIN] = {"user-domain", 'u', "NAME",
                           "which directory; without it that of the instance, or the only one"},
     [FLAG_FORMAT] = {"format", 0, "FORM", "raw: the value alone; zone: a record for a zone file"},
+    [FLAG_STATE] = {"state", 0, "STATE", "only those: enabled, disabled or orphan"},
 };
 
 #define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
@@ -156,6 +157,9 @@ const Command commands[] = {
      .example = "user list -u staff", .run = run_account_list},
     {.noun = "user", .verb = "show", .key = "NAME", .flags = PEOPLE, .words = "one with all that the directory says",
      .example = "user show alice", .run = run_account_show},
+    {.noun = "user", .verb = "senders", .key = "NAME", .flags = SCOPED | BIT(FLAG_LIMIT) | BIT(FLAG_AFTER),
+     .words = "the addresses that SMTP lets this login send from; the header From is not checked",
+     .example = "user senders alice", .run = run_user_senders},
     {.noun = "user", .verb = "remove", .key = "NAME", .flags = PEOPLE | ASKING | BIT(FLAG_IF_EXISTS), .edit = MAIL__VERB__REMOVE,
      .done = "removed from", .loses = "the account goes with its password and memberships; its mail stays",
      .words = "take it out of the directory; its mail stays", .example = "user remove alice", .run = run_account_change},
@@ -175,7 +179,7 @@ const Command commands[] = {
      .words = "take it out of the directory; its members stay", .example = "group remove sales", .run = run_account_change},
 
     ADD("domain", "DOMAIN", "a mail domain; its sleeping addresses wake up", "domain add example.org -i main"),
-     .flags = ADDING | SCOPED},
+     .flags = ADDING | SCOPED | ASKING},
     SET("domain", "DOMAIN", "domain set example.org catch-all=user:alice"), .flags = CHANGING | SCOPED},
     LIST("domain", PAGING | SCOPED, "domain list"),
     SHOW("domain", "DOMAIN", SCOPED, "domain show example.org"),
@@ -213,8 +217,11 @@ const Command commands[] = {
            "public-mailbox remove Sales"),
      .flags = REMOVING | ASKING | SCOPED, .loses = "nobody sees it, and its addresses are refused, from now on; its mail stays"},
 
-    LIST("mailbox", PAGING | SCOPED, "mailbox list"),
-    SHOW("mailbox", "USER", SCOPED, "mailbox show alice"),
+    {.noun = "mailbox", .verb = "list", .flags = PAGING | SCOPED | BIT(FLAG_STATE),
+     .words = "every user's, with state, usage and quota, and those whose user is gone", .example = "mailbox list --state disabled",
+     .run = run_mailbox_list},
+    {.noun = "mailbox", .verb = "show", .key = "USER", .kind = "mailbox", .flags = SCOPED,
+     .words = "what is stated of it, and how it stands", .example = "mailbox show alice", .run = run_mailbox_show},
     SET("mailbox", "USER", "mailbox set alice quota=5G forward=alice@example.net"), .flags = CHANGING | SCOPED},
     {.noun = "mailbox", .verb = "enable", .key = "USER", .kind = "mailbox", .flags = CHANGING | SCOPED,
      .edit = MAIL__VERB__MODIFY, .stands_for = "enabled=yes", .done = "enabled", .words = "open it for mail and login",
@@ -253,6 +260,12 @@ const Command commands[] = {
     SET("tls", NULL, "tls set follow-certificate=/etc/ssl/mail.pem follow-key=/etc/ssl/private/mail.key"),
      .flags = CHANGING | SCOPED},
 
+    ADD("relay-client", "ADDRESS[/BITS]", "let an address or a network send to everybody without a login",
+        "relay-client add 192.0.2.0/24 description='printers'"), .flags = ADDING | SCOPED | BIT(FLAG_FORCE)},
+    LIST("relay-client", PAGING | SCOPED, "relay-client list"),
+    REMOVE("relay-client", "ADDRESS[/BITS]", "it is outside again from now on", "relay-client remove 192.0.2.0/24"),
+     .flags = REMOVING | SCOPED},
+
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",
      .example = "task show 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_show},
@@ -275,7 +288,7 @@ const Command commands[] = {
     {.verb = "diff", .flags = SCOPED | BIT(FLAG_FILE) | BIT(FLAG_REVISION) | BIT(FLAG_NODE) | BIT(FLAG_PRUNE),
      .words = "what a file would change, what changed, or what a node lacks; 1 when there is something",
      .example = "diff --revision 41..43", .run = run_diff},
-    {.verb = "apply", .flags = CHANGING | ASKING | BIT(FLAG_FILE) | BIT(FLAG_PRUNE), .done = "applied",
+    {.verb = "apply", .flags = CHANGING | ASKING | BIT(FLAG_FILE) | BIT(FLAG_PRUNE) | BIT(FLAG_FORCE), .done = "applied",
      .words = "bring the state to what a file says, as one revision", .example = "apply -f site.yaml --dry-run", .run = run_apply},
     {.verb = "history", .key = "KIND/KEY", .key_optional = true, .flags = SCOPED | BIT(FLAG_LIMIT) | BIT(FLAG_BEFORE),
      .words = "who changed what, when and why, newest first", .example = "history address/info@example.org", .run = run_history},

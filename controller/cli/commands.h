@@ -43,6 +43,7 @@ typedef enum FlagId {
     FLAG_VERBOSE,
     FLAG_USER_DOMAIN,
     FLAG_FORMAT,
+    FLAG_STATE,
     N_FLAGS,
 } FlagId;
 
@@ -113,4 +114,4 @@ Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_i
     run_status, run_dkim_show, run_diff, run_apply, run_export, run_history, run_revert, run_rollback, run_events,
     run_task_list, run_task_show, run_task_wait, run_task_cancel, run_account_change, run_account_list,
     run_account_show, run_user_domain_show, run_user_domain_accept, run_mailbox_claim, run_doctor, run_wait,
-    run_explain, run_completion, run_complete, run_man, run_help;
+    run_explain, run_completion, run_complete, run_man, run_help, run_mailbox_list, run_mailbox_show, run_user_senders;

@@ -36,8 +36,10 @@ Error *manner_of(Cli *cli, Mail__Manner *ret_manner)
         .message = (char *)line->given[FLAG_MESSAGE],
         .has_purge = line_has(line, FLAG_PURGE),
         .purge = 1,
-        .has_yes = line_has(line, FLAG_YES),
+        .has_yes = line_has(line, FLAG_YES) || cli->confirmed,
         .yes = 1,
+        .has_force = line_has(line, FLAG_FORCE),
+        .force = 1,
     };
     return NULL;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DICT_USAGE "dovecot/dict-usage.conf"
+
 /* ---- the whole ---------------------------------------------------------------------- */
 
 static void set_place(DovecotConf *cf, const char *name, const char *place, const NodeState *state)
@@ -78,7 +80,7 @@ static void mail(DovecotConf *cf, const NodeState *state)
     dovecotconf_set(cf, "mail_location", "maildir:~/Maildir");
     dovecotconf_set(cf, "recipient_delimiter", "");
     dovecotconf_set(cf, "mail_always_cache_fields", "date.save");
-    dovecotconf_set(cf, "mail_plugins", "quota acl");
+    dovecotconf_set(cf, "mail_plugins", "quota quota_clone acl");
     dovecotconf_number(cf, "mail_max_userip_connections", 50);
 }
 
@@ -149,6 +151,33 @@ static void public_mailboxes(DovecotConf *cf, const NodeState *state)
     dovecotconf_end(cf);
 }
 
+/* Figures of one mailbox by its name, which the agent reads: usage.db is written by the dict process alone. */
+static void usage_column(DovecotConf *sql, const char *pattern, const char *column)
+{
+    dovecotconf_section(sql, "map", NULL);
+    dovecotconf_set(sql, "pattern", pattern);
+    dovecotconf_set(sql, "table", "usage");
+    dovecotconf_set(sql, "username_field", "name");
+    dovecotconf_set(sql, "value_field", column);
+    dovecotconf_set(sql, "value_type", "uint");
+    dovecotconf_end(sql);
+}
+
+static void usage(DovecotConf *cf, const NodeState *state, FileSet *out)
+{
+    DovecotConf sql = dovecotconf_in(out, DICT_USAGE, "dovecot");
+    DEFER(xfree) char *database = dovecot_place(PLACE_USAGE "/usage.db", state);
+    DEFER(xfree) char *dict = dovecot_place("%s/var/lib/mailnode/engine/current/" DICT_USAGE, state);
+    DEFER(xfree) char *driver = xasprintf("sqlite:%s", dict);
+
+    dovecotconf_set(&sql, "connect", database);
+    usage_column(&sql, "priv/quota/storage", "bytes");
+    usage_column(&sql, "priv/quota/messages", "messages");
+    dovecotconf_section(cf, "dict", NULL);
+    dovecotconf_set(cf, "usage", driver);
+    dovecotconf_end(cf);
+}
+
 /* What does not fit is put off: the queue has it, and the user may make room. */
 static void quota(DovecotConf *cf)
 {
@@ -156,6 +185,7 @@ static void quota(DovecotConf *cf)
     dovecotconf_section(cf, "plugin", NULL);
     dovecotconf_set(cf, "quota", "count:User quota");
     dovecotconf_yes(cf, "quota_vsizes", true);
+    dovecotconf_set(cf, "quota_clone_dict", "proxy::usage");
     dovecotconf_end(cf);
 }
 
@@ -164,12 +194,12 @@ static void quota(DovecotConf *cf)
 static void protocols(DovecotConf *cf)
 {
     dovecotconf_section(cf, "protocol", "imap");
-    dovecotconf_set(cf, "mail_plugins", "quota imap_quota acl imap_acl");
+    dovecotconf_set(cf, "mail_plugins", "quota quota_clone imap_quota acl imap_acl");
     dovecotconf_end(cf);
 
     /* Postfix writes the address that was meant into X-Original-To; here it is NAME@u.internal already. */
     dovecotconf_section(cf, "protocol", "lmtp");
-    dovecotconf_set(cf, "mail_plugins", "quota sieve acl"); /* a user's rules file only where he may */
+    dovecotconf_set(cf, "mail_plugins", "quota quota_clone sieve acl"); /* a user's rules file only where he may */
     dovecotconf_set(cf, "lmtp_hdr_delivery_address", "none");
     dovecotconf_yes(cf, "lmtp_rcpt_check_quota", true);
     dovecotconf_end(cf);
@@ -205,6 +235,7 @@ void render_dovecot(const NodeState *state, const Overrides *overrides, FileSet 
     folders(&cf, state);
     public_mailboxes(&cf, state);
     quota(&cf);
+    usage(&cf, state, out);
     dovecot_sieve(&cf, state, out);
     dovecot_auth(&cf, state, out);
     protocols(&cf);

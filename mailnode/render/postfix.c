@@ -186,7 +186,10 @@ static void addresses_as_written(MainCf *cf)
 static void recipients(const NodeState *state, MainCf *cf)
 {
     maincf_section(cf, "Who may send to whom");
-    maincf_plain(cf, "mynetworks", "");
+    /* Asked with whole addresses, live; an access map would be asked with their front parts, too, and of IPv6 these are
+     * other addresses. */
+    maincf_list(cf, "mynetworks");
+    map(state, cf, "", "clients");
     maincf_plain(cf, "smtpd_delay_reject", "yes");
     maincf_plain(cf, "smtpd_reject_unlisted_recipient", "no");
     maincf_list(cf, "smtpd_relay_restrictions");

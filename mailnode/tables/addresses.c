@@ -59,7 +59,7 @@ static Error *dest_user(Dest *dest, const char *name)
     if (err)
         return err;
     dest_standing(dest, seen.standing);
-    if (seen.standing != STANDING_OPEN)
+    if (seen.standing < STANDING_FULL)
         return NULL;
     DEFER(xfree) char *key = seen.forwards ? target_key('u', name) : NULL;
     DEFER(xfree) char *target = key ? target_of_key(key) : target_mailbox(name);
@@ -78,7 +78,7 @@ static Error *dest_group(Dest *dest, const char *name)
     if (err)
         return err;
     dest_standing(dest, seen.standing);
-    if (seen.standing != STANDING_OPEN)
+    if (seen.standing < STANDING_FULL)
         return NULL;
     DEFER(xfree) char *key = target_key('g', name);
     DEFER(xfree) char *target = target_of_key(key);
@@ -100,7 +100,7 @@ static Error *dest_ours(Dest *dest, const char *address)
     for (const Name *target = walk.targets.first; target; target = target->hh.next)
         names_add(&dest->targets, target->text);
     Standing nowhere = walk.most == STANDING_OPEN ? STANDING_NOBODY : walk.most; /* open, and forwarded in a circle */
-    dest_standing(dest, walk.targets.first ? STANDING_OPEN : nowhere);
+    dest_standing(dest, walk.targets.first && walk.most != STANDING_FULL ? STANDING_OPEN : nowhere);
     return NULL;
 }
 
@@ -199,7 +199,7 @@ static void rcpt_row(Dest *dest, const char *local, const char *scope, bool inte
 
     compute_row(dest->compute, ROWS_RCPT,
                 (const char *const[]){local, scope, verdict_of(dest->standing, internal),
-                                      dest->standing == STANDING_OPEN ? targets : TARGET_REFUSED, senders});
+                                      dest->standing >= STANDING_FULL ? targets : TARGET_REFUSED, senders});
 }
 
 /* ---- addresses ---- */
@@ -335,7 +335,7 @@ Error *address_domain(Compute *compute, const char *name)
     if (object) {
         int class_ =
             (object->domain->user_addresses ? CLASS_USERS : 0) | (object->domain->group_addresses ? CLASS_GROUPS : 0);
-        DEFER(xfree) char *targets = dest.standing == STANDING_OPEN ? list(&dest.targets) : NULL;
+        DEFER(xfree) char *targets = dest.standing >= STANDING_FULL ? list(&dest.targets) : NULL;
         compute_row(compute, ROWS_DOMAIN,
                     (const char *const[]){name, class_names[class_], verdict_of(dest.standing, false), targets});
     }

@@ -53,6 +53,8 @@ void compute_touch(Touched *touched, char prefix, const char *name)
 
     if (prefix == 'u') {
         touched_add(touched, TOUCHED_FORWARDERS, name);
+    } else if (prefix == 'c') {
+        touched_add(touched, TOUCHED_CLIENTS, name);
     } else if (prefix == 'd') {
         touched_add(touched, TOUCHED_DOMAINS, name);
     } else if (prefix == 'a' && len > 2 && strcmp(name + len - 2, "@*") == 0) {
@@ -123,6 +125,22 @@ static Error *exempt_read(Compute *compute, const Mail__Policy *policy)
     return err;
 }
 
+/* Some of them may be full now, or not any more. */
+static Error *touch_without_quota(Compute *compute)
+{
+    const TablesView *view = compute->view;
+    sqlite3_stmt *get = NULL;
+    bool got = false;
+
+    if (!view->usage)
+        return NULL;
+    Error *err = sql_start(compute->sql, SQL_WITHOUT_QUOTA, &get, "");
+    while (!err && !(err = sql_row(compute->sql, get, &got)) && got)
+        if (view->usage(view->usage_self, sql_column(get, 0)))
+            touched_add(compute->touched, TOUCHED_USERS, sql_column(get, 0));
+    return err;
+}
+
 static Error *policy_before(Compute *compute, const char *quota, const char *retention, const char *senders)
 {
     sqlite3_stmt *get = NULL;
@@ -136,8 +154,9 @@ static Error *policy_before(Compute *compute, const char *quota, const char *ret
     compute->all_users_differ = strcmp(sql_column(get, 0), quota) != 0 || strcmp(sql_column(get, 1), retention) != 0;
     if (strcmp(sql_column(get, 2), senders) != 0)
         compute->touched->all = true; /* every address with a group in it */
+    bool quota_differs = strcmp(sql_column(get, 0), quota) != 0;
     sqlite3_reset(get);
-    return NULL;
+    return quota_differs ? touch_without_quota(compute) : NULL;
 }
 
 static Error *policy_settle(Compute *compute)
@@ -150,6 +169,7 @@ static Error *policy_settle(Compute *compute)
     if (err)
         return err;
     const Mail__Policy *policy = object ? object->policy : &none;
+    compute->quota = policy->default_quota;
     compute->groups_send = policy->sender_login_match == MAIL__SENDER_LOGIN_MATCH__INCLUDE_GROUPS;
     const char *senders = compute->groups_send ? "groups" : "users";
     snprintf(quota, sizeof quota, "%" PRIu64, policy->default_quota);
@@ -219,6 +239,11 @@ static Error *stated_address(void *context, const Object *object)
     return named ? NULL : address_local(compute, local); /* once, among the names of the directory */
 }
 
+static Error *stated_client(void *context, const Object *object)
+{
+    return client_named(context, object->name);
+}
+
 /* Of users, groups and objects; without an instance there is nothing, and the sweeps empty the tables. */
 static Error *everything(Compute *compute)
 {
@@ -247,6 +272,9 @@ static Error *everything(Compute *compute)
         err = objects->each(objects->self, MAIL__OBJECT__BODY_ADDRESS, view->instance, NULL, stated_address, compute);
     if (!err && any)
         err = each_name(compute, SQL_LOCAL_NAMES, address_local);
+    if (!err && any)
+        err =
+            objects->each(objects->self, MAIL__OBJECT__BODY_RELAY_CLIENT, view->instance, NULL, stated_client, compute);
     return err ? err : sweep(compute);
 }
 
@@ -278,6 +306,7 @@ static Error *touched_run(Compute *compute)
         [TOUCHED_GROUPS] = people_group,         [TOUCHED_PUBLIC] = public_named,
         [TOUCHED_FORWARDERS] = people_forwarder, [TOUCHED_DOMAINS] = address_domain,
         [TOUCHED_ADDRESSES] = address_named,     [TOUCHED_LOCALS] = address_local,
+        [TOUCHED_CLIENTS] = client_named,
     };
 
     Error *err = touch_readers(compute);

@@ -28,6 +28,7 @@ typedef struct Compute {
     Groups groups;
     Names exempt;               /* logins that may use any sender */
     Names *unowned, *strangers; /* mailboxes, "alice\nUUID": nobody's yet; another's since now */
+    uint64_t quota;             /* the policy's; 0: none */
     bool groups_send;           /* members of a destination may send from an address */
     bool all_users_differ;      /* in what the policy says for all of them */
 } Compute;
@@ -65,6 +66,9 @@ CHECKED Error *address_object(Compute *compute,
 CHECKED Error *address_named(Compute *compute, const char *name); /* specific, by its name */
 CHECKED Error *address_local(Compute *compute, const char *local);
 CHECKED Error *address_domain(Compute *compute, const char *name);
+
+/* clients.c */
+CHECKED Error *client_named(Compute *compute, const char *network);
 
 /* sweep.c: rows that belong to nothing, once all that there should be has been settled: of users' standing, of all
  * standing (others read it), of the rest. */

@@ -206,6 +206,9 @@ Error *tables_touch(Tables *tables, const ObjectRef *ref)
     case MAIL__OBJECT__BODY_PUBLIC_MAILBOX: /* its case counts */
         touched_add(&tables->touched, TOUCHED_PUBLIC, ref->name ? ref->name : "");
         break;
+    case MAIL__OBJECT__BODY_RELAY_CLIENT:
+        compute_touch(&tables->touched, 'c', name);
+        break;
     case MAIL__OBJECT__BODY_POLICY:
         tables->touched.policy = true;
         break;
@@ -226,6 +229,22 @@ Error *tables_directory_away(Tables *tables, bool away)
 {
     assert(tables->began);
     tables->will_be_away = away;
+    return NULL;
+}
+
+Error *tables_full_differs(Tables *tables, const char *name, uint64_t bytes, bool *ret_differs)
+{
+    int64_t n = bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
+    sqlite3_stmt *get = NULL;
+    bool got = false;
+
+    Error *err = sql_start(&tables->sql, SQL_FULL_DIFFERS, &get, "ti", name, n);
+    if (!err)
+        err = sql_row(&tables->sql, get, &got);
+    if (err)
+        return err;
+    sqlite3_reset(get);
+    *ret_differs = got;
     return NULL;
 }
 

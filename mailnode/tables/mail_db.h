@@ -35,6 +35,8 @@ typedef struct TablesView {
     StateView objects;
     /* Whose mailbox 'name' is, by UUID; *ret_uuid is the caller's, NULL: nobody's yet.  NULL: nobody knows of any. */
     Error *(*owner)(void *self, const char *name, char **ret_uuid);
+    uint64_t (*usage)(void *self, const char *name); /* octets in a mailbox; NULL: nothing is known, and none is full */
+    void *usage_self;
 } TablesView;
 
 /* folder: .../tables, exists.  gid: group that may read (mailtables), -1: leave.  A database that is damaged or of a
@@ -73,6 +75,9 @@ CHECKED Error *tables_touch_user(Tables *tables, const char *name);
 
 /* The directory is away, or back: while it is away, unknown recipients get 451 instead of 550.  Takes effect with the commit. */
 CHECKED Error *tables_directory_away(Tables *tables, bool away);
+
+/* Would this usage make a mailbox full that is open, or the other way round?  Then touch it, and commit. */
+CHECKED Error *tables_full_differs(Tables *tables, const char *name, uint64_t bytes, bool *ret_differs);
 
 /* Users whose rows that matter to Dovecot changed (for Refresh): names, valid until the next begin.  At most
  * TABLES_CHANGED_MAX. */

@@ -20,7 +20,7 @@ static const char closed_login[] = "554 5.7.1 this login is closed";
 typedef struct User {
     size_t n; /* how many have the name */
     char *uuid;
-    bool enabled, gone;
+    bool enabled, gone, full;
     bool stranger, unowned; /* the mailbox of that name is another's; nobody's */
     Object *mailbox;        /* NULL: nothing stated */
 } User;
@@ -43,6 +43,14 @@ static Error *is_gone(Compute *compute, const char *kind, const char *name, bool
     return err;
 }
 
+static bool is_full(const Compute *compute, const char *name, const Object *mailbox)
+{
+    const TablesView *view = compute->view;
+    uint64_t quota = mailbox && mailbox->mailbox->has_quota ? mailbox->mailbox->quota : compute->quota;
+
+    return quota && view->usage && view->usage(view->usage_self, name) >= quota;
+}
+
 static Error *user_get(Compute *compute, const char *name, User *user)
 {
     sqlite3_stmt *get = NULL;
@@ -63,6 +71,8 @@ static Error *user_get(Compute *compute, const char *name, User *user)
         err = is_gone(compute, "u", name, &user->gone);
     if (!err && user->n)
         err = compute_object(compute, MAIL__OBJECT__BODY_MAILBOX, name, &user->mailbox);
+    if (!err && user->n)
+        user->full = is_full(compute, name, user->mailbox);
     return err;
 }
 
@@ -108,6 +118,8 @@ static char *user_facts(const User *user)
                                                 : STANDING_NOBODY;
     bool forwards = standing == STANDING_OPEN && mailbox && mailbox->n_forward;
 
+    if (standing == STANDING_OPEN && !forwards && user->full) /* where it is forwarded, too, there is room */
+        standing = STANDING_FULL;
     if (standing == STANDING_NOBODY)
         return NULL;
     buf_append_text(&facts, seen_word(user->n ? PRESENCE_THERE : PRESENCE_GONE, standing, forwards));
@@ -350,7 +362,7 @@ static void sum_member(void *context, const char *name, const char *facts)
 
     if (seen.standing > sum->standing)
         sum->standing = seen.standing;
-    if (seen.standing != STANDING_OPEN)
+    if (seen.standing < STANDING_FULL)
         return;
     DEFER(xfree) char *key = seen.forwards ? target_key('u', name) : NULL;
     DEFER(xfree) char *target = key ? target_of_key(key) : target_mailbox(name);

@@ -22,6 +22,7 @@ static const struct {
     [ROWS_PUBLIC] = {"public", 1, 4, {"name", "key", "folder", "acl"}},
     [ROWS_EDGE] = {"edge", 2, 2, {"src", "dst"}},
     [ROWS_STANDING] = {"standing", 1, 2, {"name", "facts"}},
+    [ROWS_RELAY_CLIENT] = {"relay_client", 1, 3, {"network", "low", "high"}},
 };
 
 enum { BLOCK_SIZE = 256 * 1024 - 64 }; /* over malloc's mmap threshold: given back to the system when freed */

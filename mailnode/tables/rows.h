@@ -21,6 +21,7 @@ typedef enum RowTable {
     ROWS_PUBLIC,
     ROWS_EDGE,
     ROWS_STANDING,
+    ROWS_RELAY_CLIENT,
     N_ROW_TABLES
 } RowTable;
 

@@ -42,6 +42,11 @@ static const struct {
     [SQL_FORWARDERS] = {"SELECT substr(name, 3) FROM standing WHERE name>='u:' AND name<'u;'"
                         " AND substr(facts, 1, 7)='forward'"},
     [SQL_USERDB_NAMES] = {"SELECT name FROM userdb LIMIT ?1"},
+    [SQL_WITHOUT_QUOTA] = {"SELECT name FROM userdb WHERE quota IS NULL"},
+    /* Of who forwards none is full. */
+    [SQL_FULL_DIFFERS] = {"SELECT 1 FROM userdb u CROSS JOIN policy p CROSS JOIN standing s ON s.name='u:'||u.name"
+                          " WHERE u.name=?1 AND s.facts IN ('open','full') AND (coalesce(u.quota, p.quota)>0"
+                          " AND ?2>=coalesce(u.quota, p.quota))<>(s.facts='full')"},
     [SQL_EXPIRED] = {"SELECT kind, name FROM gone WHERE at NOT BETWEEN ?1 AND ?2"},
     [SQL_NEXT_EXPIRY] = {"SELECT min(at) FROM gone"},
     [SQL_ALL_ACCOUNTS] = {"SELECT id, kind, uuid FROM account"},
@@ -57,6 +62,22 @@ static const struct {
     [SQL_MEMBERS_DROP] = {"DELETE FROM member WHERE grp=?1"},
     [SQL_GONE_ADD] = {"INSERT OR REPLACE INTO gone(kind, name, at) VALUES(?1, ?2, ?3)"},
     [SQL_GONE_DROP] = {"DELETE FROM gone WHERE kind=?1 AND name=?2"},
+    [SQL_PEOPLE] = {"SELECT name, full_name, enabled FROM account WHERE kind='u' ORDER BY name"},
+    [SQL_PERSON] = {"SELECT name, full_name, enabled FROM account WHERE kind='u' AND name=?1"},
+    [SQL_MAY_SEND] = {"SELECT u.login, l.action, p.login FROM policy p LEFT JOIN userdb u ON u.name=?1"
+                      " LEFT JOIN login l ON l.name=?1"},
+    /* Through the row of the domain, as QUERY_BEST does: the specific row wins, whoever may send from it. */
+    [SQL_SENDERS] = {"SELECT r.local||'@'||d.name AS address FROM rcpt r CROSS JOIN domain d"
+                     " ON d.name=r.scope OR d.class=r.scope"
+                     " WHERE instr(','||r.senders||',', ','||?1||',')>0 AND d.class<>'!'"
+                     " AND (d.name=r.scope OR NOT EXISTS"
+                     " (SELECT 1 FROM rcpt s WHERE s.local=r.local AND s.scope=d.name))"
+                     " AND r.local||'@'||d.name>?2 ORDER BY address LIMIT ?3"},
+    [SQL_ORPHANS] = {"SELECT substr(src, 3), CASE substr(dst, 1, 1) WHEN 'u' THEN 'user:' ELSE 'group:' END"
+                     " || substr(dst, 3) FROM edge e WHERE src>='a:'||?1 AND src<'a;' AND substr(src, 3)>?2"
+                     " AND substr(src, 3, length(?1))=?1 AND substr(dst, 1, 2) IN ('u:', 'g:')"
+                     " AND NOT EXISTS (SELECT 1 FROM account a WHERE a.kind=substr(e.dst, 1, 1)"
+                     " AND a.name=substr(e.dst, 3)) ORDER BY src, dst LIMIT ?3"},
 };
 
 Error *sql_error(sqlite3 *db, const char *what)

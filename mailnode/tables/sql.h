@@ -27,6 +27,8 @@ typedef enum SqlId {
     SQL_LOCAL_NAMES,
     SQL_FORWARDERS,
     SQL_USERDB_NAMES,
+    SQL_WITHOUT_QUOTA,
+    SQL_FULL_DIFFERS,
     SQL_EXPIRED,
     SQL_NEXT_EXPIRY,
     SQL_ALL_ACCOUNTS,
@@ -41,6 +43,11 @@ typedef enum SqlId {
     SQL_MEMBERS_DROP,
     SQL_GONE_ADD,
     SQL_GONE_DROP,
+    SQL_PEOPLE,
+    SQL_PERSON,
+    SQL_MAY_SEND,
+    SQL_SENDERS,
+    SQL_ORPHANS,
     N_SQL
 } SqlId;
 

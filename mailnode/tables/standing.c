@@ -11,9 +11,8 @@ static const struct {
     Standing standing;
     bool forwards;
 } words[] = {
-    {"open", PRESENCE_THERE, STANDING_OPEN, false},
-    {"forward", PRESENCE_THERE, STANDING_OPEN, true},
-    {"closed", PRESENCE_THERE, STANDING_CLOSED, false},
+    {"open", PRESENCE_THERE, STANDING_OPEN, false},    {"full", PRESENCE_THERE, STANDING_FULL, false},
+    {"forward", PRESENCE_THERE, STANDING_OPEN, true},  {"closed", PRESENCE_THERE, STANDING_CLOSED, false},
     {"waiting", PRESENCE_THERE, STANDING_GONE, false}, /* there twice, or a group whose members are gone */
     {"gone", PRESENCE_GONE, STANDING_GONE, false},
 };

@@ -74,6 +74,8 @@ static Error *of_row(Compute *compute, RowTable table, const char *const *keys)
         return people_user(compute, keys[0]);
     case ROWS_PUBLIC:
         return public_named(compute, keys[0]);
+    case ROWS_RELAY_CLIENT:
+        return client_named(compute, keys[0]);
     case ROWS_EDGE:
         return of_edge(compute, keys[0]);
     case ROWS_STANDING:
@@ -145,7 +147,7 @@ Error *sweep_standing(Compute *compute)
 Error *sweep(Compute *compute)
 {
     static const RowTable swept[] = {ROWS_USERDB, ROWS_LOGIN,  ROWS_PUBLIC, ROWS_DOMAIN,
-                                     ROWS_RCPT,   ROWS_EXPAND, ROWS_EDGE};
+                                     ROWS_RCPT,   ROWS_EXPAND, ROWS_EDGE,   ROWS_RELAY_CLIENT};
     Error *err = NULL;
 
     for (size_t i = 0; !err && i < sizeof swept / sizeof *swept; i++)

@@ -11,6 +11,7 @@ typedef enum TouchedSet { /* in the order in which they are computed: what is re
                           TOUCHED_DOMAINS,
                           TOUCHED_ADDRESSES, /* specific ones, "info@example.org" */
                           TOUCHED_LOCALS,    /* what a local part means where there is no specific address */
+                          TOUCHED_CLIENTS,   /* relay clients; nobody else reads them */
                           N_TOUCHED_SETS
 } TouchedSet;
 

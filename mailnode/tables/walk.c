@@ -63,7 +63,7 @@ static Error *through_user(Walk *walk, const char *name)
     Error *err = seen_get(walk->compute->sql, 'u', name, &seen);
     if (!err && seen.standing > walk->most)
         walk->most = seen.standing;
-    if (err || seen.standing != STANDING_OPEN)
+    if (err || seen.standing < STANDING_FULL)
         return err;
     char *line = seen.forwards ? strchr(seen.facts, '\n') : NULL;
     if (!line || strncmp(line, "\ncopy", 5) == 0) {
@@ -153,8 +153,10 @@ static Error *through_address(Walk *walk, const char *address)
     DEFER(xfree) char *name = name_fold(at + 1);
     add(&walk->edges, 'd', name);
     Error *err = walk_domain(walk->compute, name, &domain);
-    if (!err && !domain)
+    if (!err && !domain) {
         names_add(&walk->targets, address);
+        walk->most = STANDING_OPEN;
+    }
     if (err || !domain)
         return err;
     DEFER(xfree) char *before = xstrndup(address, (size_t)(at - address));

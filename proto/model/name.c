@@ -359,6 +359,70 @@ static Error *account_form(const char *text, char **ret_text)
     return err;
 }
 
+/* ---- networks ------------------------------------------------------------------------ */
+
+bool network_read(const char *text, Network *ret_network)
+{
+    const char *slash = strchr(text, '/');
+    DEFER(xfree) char *address = slash ? xstrndup(text, (size_t)(slash - text)) : xstrdup(text);
+    Network network = {.bits = 0};
+
+    if (inet_pton(AF_INET, address, network.octets) == 1)
+        network.n_octets = 4;
+    else if (inet_pton(AF_INET6, address, network.octets) == 1)
+        network.n_octets = 16;
+    else
+        return false;
+    size_t n_digits = slash ? strspn(slash + 1, DIGITS) : 0;
+    if (slash && (n_digits < 1 || n_digits > 3 || slash[1 + n_digits] || (n_digits > 1 && slash[1] == '0')))
+        return false;
+    network.bits = slash ? (unsigned)strtoul(slash + 1, NULL, 10) : 8 * (unsigned)network.n_octets;
+    if (network.bits > 8 * network.n_octets)
+        return false;
+    *ret_network = network;
+    return true;
+}
+
+/* The address of the whole without the bits behind the prefix; a network of one is an address. */
+static char *network_text(const Network *network)
+{
+    unsigned char octets[16] = {0};
+    char number[INET6_ADDRSTRLEN];
+
+    for (size_t i = 0; i < network->n_octets && 8 * i < network->bits; i++) {
+        unsigned left = network->bits - 8 * (unsigned)i;
+        octets[i] = left < 8 ? network->octets[i] & (unsigned char)(0xff << (8 - left)) : network->octets[i];
+    }
+    inet_ntop(network->n_octets == 4 ? AF_INET : AF_INET6, octets, number, sizeof number);
+    return network->bits == 8 * network->n_octets ? xstrdup(number) : xasprintf("%s/%u", number, network->bits);
+}
+
+/* SPEC.md F-149: nothing is stored that the servers would skip, or read in another way. */
+static Error *network_form(const char *text, char **ret_text)
+{
+    Network network;
+
+    if (!network_read(text, &network))
+        return error_hint(error_new(ERROR_INVALID, "no numeric IPv4 or IPv6 address, and no network of them"),
+                          "write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32");
+    struct in6_addr six;
+    memcpy(&six, network.octets, sizeof six);
+    if (network.n_octets == 16 && network.bits >= 96 && IN6_IS_ADDR_V4MAPPED(&six)) {
+        Network four = {.n_octets = 4, .bits = network.bits - 96};
+        memcpy(four.octets, network.octets + 12, 4);
+        DEFER(xfree) char *as_four = network_text(&four);
+        return error_hint(error_new(ERROR_INVALID, "IPv4 addresses in IPv6's clothes"), "write %s", as_four);
+    }
+    DEFER(xfree) char *normal = network_text(&network);
+    Network read = {.bits = 0};
+    if (!network_read(normal, &read) || memcmp(read.octets, network.octets, network.n_octets) != 0)
+        return error_hint(error_new(ERROR_INVALID, "bits are set behind the first %u", network.bits), "write %s",
+                          normal);
+    *ret_text = normal;
+    normal = NULL;
+    return NULL;
+}
+
 /* ---- files and folders --------------------------------------------------------------- */
 
 /* Each level of a path or folder is something, and neither this one nor the one above. */
@@ -618,6 +682,8 @@ Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text)
         return address_form(text, &elsewhere, ret_text);
     case MAIL__FIELD_TYPE__IP:
         return ip_form(text, ret_text);
+    case MAIL__FIELD_TYPE__NETWORK:
+        return network_form(text, ret_text);
     case MAIL__FIELD_TYPE__ACCOUNT:
         return account_form(text, ret_text);
     case MAIL__FIELD_TYPE__CURVE_KEY:

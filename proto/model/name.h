@@ -28,6 +28,14 @@ enum { DKIM_DOMAIN_LEN = NAME_FQDN_LEN - (int)sizeof(DKIM_SELECTOR "._domainkey"
  * SCORE and SECRET. */
 CHECKED Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text);
 
+/* 192.0.2.0/24 or 2001:db8::7 as numbers. */
+typedef struct Network {
+    unsigned char octets[16]; /* network byte order */
+    size_t n_octets;          /* 4 or 16 */
+    unsigned bits;            /* of the prefix; all of them: one address */
+} Network;
+bool network_read(const char *text, Network *ret_network);
+
 /* LOCAL@DOMAIN or LOCAL@*, the name of an address of ours: fewer local parts than type ADDRESS takes (SPEC.md F-085). */
 CHECKED Error *address_key_normalise(const char *text, char **ret_text);
 

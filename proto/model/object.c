@@ -19,7 +19,7 @@ const Kind kinds[] = {
     MAIL__OBJECT__BODY_ADMIN,          MAIL__OBJECT__BODY_DOMAIN,      MAIL__OBJECT__BODY_POLICY,
     MAIL__OBJECT__BODY_SETTINGS,       MAIL__OBJECT__BODY_FILTER,      MAIL__OBJECT__BODY_TLS,
     MAIL__OBJECT__BODY_PUBLIC_MAILBOX, MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,
-    MAIL__OBJECT__BODY_RELAY,          MAIL__OBJECT__BODY_DKIM_KEY,
+    MAIL__OBJECT__BODY_RELAY,          MAIL__OBJECT__BODY_DKIM_KEY,    MAIL__OBJECT__BODY_RELAY_CLIENT,
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;
 
@@ -38,6 +38,7 @@ static KindInfo infos[] = {
     {MAIL__OBJECT__BODY_TLS, "tls", "tls", &mail__tls__descriptor, NULL},
     {MAIL__OBJECT__BODY_RELAY, "relay", "relay", &mail__relay__descriptor, NULL},
     {MAIL__OBJECT__BODY_DKIM_KEY, "dkim-key", "dkim_key", &mail__dkim_key__descriptor, NULL},
+    {MAIL__OBJECT__BODY_RELAY_CLIENT, "relay-client", "relay_client", &mail__relay_client__descriptor, NULL},
 };
 enum { N_INFOS = sizeof infos / sizeof *infos };
 

@@ -20,7 +20,7 @@ UNLIMITED = {"sender_transport", "cred_sender"}
 
 def stated(folder):
     """10,000 domains; addresses in one of a hundred of them each."""
-    items = [{"kind": "domain", "instance": "main", "name": f"d{i:05}.test"} for i in range(DOMAINS)]
+    items = [{"kind": "domain", "instance": "main", "name": f"d{i:05}.test", "dkim": False} for i in range(DOMAINS)]
     items += [{"kind": "address", "instance": "main", "name": f"name{i:06}@d{i % 100:05}.test", "to": ["user:alice"]}
               for i in range(ADDRESSES)]
     path = os.path.join(folder, "world.json")
@@ -73,7 +73,7 @@ def test_domain_add_at_ten_thousand():
             c.site()
             path = os.path.join(c.folder, "domains.json")
             with open(path, "w") as f:
-                json.dump({"version": 1, "items": [{"kind": "domain", "instance": "main", "name": f"d{i:05}.test"}
+                json.dump({"version": 1, "items": [{"kind": "domain", "instance": "main", "name": f"d{i:05}.test", "dkim": False}
                                                    for i in range(n)]}, f)
             c.ctl(f"apply -f {path}", timeout=600)
         took = {many: [], few: []}

@@ -3,6 +3,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import stat
 
 from . import paths
@@ -177,7 +178,7 @@ class MailNode(Node):
         password = password or f"pw of {name}"
         where = f"-u {user_domain}" if user_domain else ""
         more = " ".join(f"'{k.replace('_', '-')}={v}'" for k, v in fields.items())
-        self.cluster.ctl(f"user add {name} password=- {where} {more}", stdin=password)
+        self.cluster.ctl(f"user add {shlex.quote(name)} password=- {where} {more}", stdin=password)
         self.passwords[name] = password
         return password
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import wait_until
+from harness import Ledger, wait_until
 from harness.postfix import Fate, fates
 
 UNKNOWN, RELAY, INTERNAL = "550 5.1.1", "554 5.7.1", "550 5.7.1"
@@ -243,3 +243,68 @@ def test_sizes(site):
     c.ctl("mailbox set alice quota=1G")
     c.ctl("policy set default-quota=2G")
     assert [i for i in c.export() if i["kind"] == "mailbox"][0]["quota"] == "1G"
+
+
+# ---- counted copies, on the real daemons
+
+on_one_node = pytest.mark.xdist_group("addresses")
+
+
+@on_one_node
+@pytest.mark.spec("F-073", "F-014")
+def test_destination_that_left(mail):
+    """Flagged, put off for ten minutes, then refused; where others remain they are served."""
+    c, ledger = mail.cluster, Ledger(mail)
+    mail.add_user("leaver")
+    mail.wait_user("leaver")
+    c.ctl("address add alone@example.org to=leaver")
+    c.ctl("address add both@* to=leaver,alice")
+    assert "ORPHAN" not in c.ctl("address list").out
+    c.ctl("user remove leaver --yes")
+    mail.passwords.pop("leaver")
+    wait_until(lambda: mail.rcpt("alone@example.org").startswith("450"), "it is put off")
+    shown = [line for line in c.ctl("address list").out.splitlines() if "user:leaver" in line.split()[-1]]
+    assert {line.split()[0] for line in shown} == {"alone@example.org", "both@*"} and "ORPHAN" in c.ctl("address list").out
+    assert ledger.send(["both@example.org"], {"alice": 1}).startswith("250")
+    import sqlite3
+    db = sqlite3.connect(mail.tables.path, timeout=5)   # ten minutes go by
+    with db:
+        db.execute("UPDATE gone SET at=at-601 WHERE name='leaver'")
+    db.close()
+    c.ctl("domain set example.org description=later")
+    wait_until(lambda: mail.rcpt("alone@example.org").startswith(UNKNOWN), "it is unknown")
+    assert ledger.send(["both@example.org"], {"alice": 1}).startswith("250")
+    ledger.settle()
+    for command in ("address remove alone@example.org", "address remove both@*", "domain set example.org description="):
+        c.ctl(command)
+
+
+@on_one_node
+@pytest.mark.spec("F-022", "F-075")
+def test_domain_goes_and_comes(mail):
+    """Its mail is refused as relaying, what is stored stays as it is, and its addresses wake up; what a new one would take over
+    is told, and taken over when that is meant."""
+    c, ledger = mail.cluster, Ledger(mail)
+    c.ctl("domain add example.net -i main")
+    c.ctl("address add there@example.net to=bob")
+    c.ctl("address add out@example.org to=alice@example.com")
+    assert ledger.send(["there@example.net"], {"bob": 1}).startswith("250")
+    ledger.settle()
+    before = sorted(mail.mailbox("bob"))
+    c.ctl("domain remove example.net --yes")
+    assert ledger.send(["there@example.net"]).startswith(RELAY)
+    assert sorted(mail.mailbox("bob")) == before
+    c.ctl("domain add example.net -i main")
+    assert ledger.send(["there@example.net"], {"bob": 1}).startswith("250")
+    ledger.settle()
+    assert set(before) < set(mail.mailbox("bob"))
+    said = c.ctl("domain add example.com -i main", code=6)
+    assert "out@example.org delivers to alice@example.com" in said.err and "--yes" in said.err, said
+    assert mail.rcpt("alice@example.com").startswith(RELAY)
+    said = c.ctl("domain add example.com -i main --yes")
+    assert "out@example.org" in said.err, said
+    assert ledger.send(["out@example.org"], {"alice": 1}).startswith("250"), "and stays here now"
+    ledger.settle()
+    for command in ("address remove out@example.org", "domain remove example.com --purge --yes",
+                    "domain remove example.net --purge --yes"):
+        c.ctl(command)

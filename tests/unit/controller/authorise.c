@@ -30,17 +30,17 @@ static const struct {
     const char *instance; /* that it touches */
     const char *may;
 } bodies[] = {
-    {MAIL__ENVELOPE__BODY_LIST, NULL, "voalm"},       {MAIL__ENVELOPE__BODY_GET_HISTORY, NULL, "voalm"},
-    {MAIL__ENVELOPE__BODY_GET_DIFF, NULL, "voalm"},   {MAIL__ENVELOPE__BODY_GET_STATUS, NULL, "voalm"},
-    {MAIL__ENVELOPE__BODY_GET_EVENTS, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_GET_TASKS, NULL, "voalm"},
-    {MAIL__ENVELOPE__BODY_TASK_WAIT, NULL, "voalm"},  {MAIL__ENVELOPE__BODY_WAIT, NULL, "voalm"},
-    {MAIL__ENVELOPE__BODY_CHANGE, NULL, "oalm"},      {MAIL__ENVELOPE__BODY_ROLLBACK, "main", "am"},
-    {MAIL__ENVELOPE__BODY_ROLLBACK, "second", "a"},   {MAIL__ENVELOPE__BODY_REVERT, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_APPLY_BEGIN, NULL, "a"},    {MAIL__ENVELOPE__BODY_APPLY_PART, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_APPLY_END, NULL, "a"},      {MAIL__ENVELOPE__BODY_NODE_TOKEN, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_NODE_REVOKE, NULL, "a"},    {MAIL__ENVELOPE__BODY_NODE_RESYNC, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_DIRECTORY, NULL, "voalm"},  {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_LIST, NULL, "voalm"},        {MAIL__ENVELOPE__BODY_GET_HISTORY, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_GET_DIFF, NULL, "voalm"},    {MAIL__ENVELOPE__BODY_GET_STATUS, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_GET_EVENTS, NULL, "voalm"},  {MAIL__ENVELOPE__BODY_GET_TASKS, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_TASK_WAIT, NULL, "voalm"},   {MAIL__ENVELOPE__BODY_WAIT, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_CHANGE, NULL, "oalm"},       {MAIL__ENVELOPE__BODY_ROLLBACK, "main", "am"},
+    {MAIL__ENVELOPE__BODY_ROLLBACK, "second", "a"},    {MAIL__ENVELOPE__BODY_REVERT, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_APPLY_BEGIN, NULL, "a"},     {MAIL__ENVELOPE__BODY_APPLY_PART, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_APPLY_END, NULL, "a"},       {MAIL__ENVELOPE__BODY_NODE_TOKEN, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_NODE_REVOKE, NULL, "a"},     {MAIL__ENVELOPE__BODY_NODE_RESYNC, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_TABLES_READ, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_DIRECTORY, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "a"},        {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
 };
 enum { N_ROWS = sizeof bodies / sizeof *bodies };
 
@@ -64,6 +64,7 @@ static const struct {
     {MAIL__OBJECT__BODY_PUBLIC_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_DKIM_KEY, {{"", "", ""}, {"", "", ""}}},
+    {MAIL__OBJECT__BODY_RELAY_CLIENT, {{"am", "am", "am"}, {"a", "a", "a"}}},
 };
 enum { N_KIND_ROWS = sizeof kind_rows / sizeof *kind_rows };
 

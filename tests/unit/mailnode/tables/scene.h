@@ -68,6 +68,26 @@ UNUSED static void give_people(void)
 /* ---- commits ---- */
 
 static TablesView view;
+static const char *used = ""; /* "bob:500 carol:10" octets */
+
+static uint64_t usage_said(void *self, const char *name)
+{
+    size_t len = strlen(name);
+
+    (void)self;
+    for (const char *word = used; *word; word += strcspn(word, " "), word += *word == ' ')
+        if (strncmp(word, name, len) == 0 && word[len] == ':')
+            return strtoull(word + len + 1, NULL, 10);
+    return 0;
+}
+
+static TablesView view_now(void)
+{
+    TablesView now = fake_view(&stated);
+
+    now.usage = usage_said;
+    return now;
+}
 
 UNUSED static void begin(void)
 {
@@ -78,7 +98,7 @@ UNUSED static void commit(void)
 {
     Digest digest = {{1, 2, 3}};
 
-    view = fake_view(&stated);
+    view = view_now();
     ok(tables_commit(tables, &view, ++revision, &digest));
 }
 
@@ -117,7 +137,7 @@ UNUSED static void nothing_to_mend(void)
     DEFER(xfree) char *example = NULL;
     size_t n = 99;
 
-    view = fake_view(&stated);
+    view = view_now();
     ok(tables_audit(tables, &view, &n, &example));
     if (n)
         fail_msg("%zu rows differ: %s", n, example);
@@ -158,6 +178,7 @@ UNUSED static int setup(void **state)
     folder = folder_new();
     people = "alice bob carol dave eve";
     groups = "sales=alice,bob";
+    used = "";
     revision = 0;
     stated = (Stated){.instance = "main"};
     ok(tables_open(folder.text, (gid_t)-1, &tables, &rebuilt));

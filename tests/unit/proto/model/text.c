@@ -154,7 +154,11 @@ static const char every_kind[] = "version: 1\n"
                                  "    user: us\n"
                                  "    password: \"(hidden)\"\n"
                                  "    tls: encrypt\n"
-                                 "    enabled: false\n";
+                                 "    enabled: false\n"
+                                 "  - kind: relay-client\n"
+                                 "    instance: main\n"
+                                 "    name: \"192.0.2.0/24\"\n"
+                                 "    description: printers\n";
 
 static const char every_kind_json[] =
     "{\"version\":1,\"items\":[\n"
@@ -184,7 +188,8 @@ static const char every_kind_json[] =
     "\"forward\":[\"a@b.example.com\",\"c@d.example.com\"],\"keep_copy\":false,\"quota\":\"unlimited\","
     "\"spam_retention\":\"off\"},\n"
     "{\"kind\":\"relay\",\"instance\":\"main\",\"name\":\"recipient/.example.com\",\"host\":\"smtp.example.net\","
-    "\"port\":587,\"user\":\"us\",\"password\":\"(hidden)\",\"tls\":\"encrypt\",\"enabled\":false}\n"
+    "\"port\":587,\"user\":\"us\",\"password\":\"(hidden)\",\"tls\":\"encrypt\",\"enabled\":false},\n"
+    "{\"kind\":\"relay-client\",\"instance\":\"main\",\"name\":\"192.0.2.0/24\",\"description\":\"printers\"}\n"
     "]}\n";
 
 /* Every field of every kind is in the table above, so that a new one is not forgotten. */
@@ -220,8 +225,8 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *err = read_text(every_kind, &yaml);
     if (err)
         fail_msg("%s", err->what);
-    assert_int_equal(yaml.n, 13);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:61 f:68 f:76 ");
+    assert_int_equal(yaml.n, 14);
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:61 f:68 f:76 f:85 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
@@ -230,7 +235,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *wrong = read_text(every_kind_json, &json);
     if (wrong)
         fail_msg("%s", wrong->what);
-    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 f:14 ");
+    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 f:14 f:15 ");
     assert_int_equal(json.n, yaml.n);
     for (size_t i = 0; i < json.n; i++)
         assert_true(object_equal(json.objects[i], yaml.objects[i]));
