@@ -49,7 +49,7 @@ def test_applied_survives_kill_9_of_everything(cluster):
         t.join()
     c["mx1"].wait_online()
     c.ctl("wait", timeout=40)
-    there = set(c.ctl("address list -o name").names)
+    there = set(c.ctl("address list -o name").names) - {"postmaster@*"}   # which every instance begins with
     rows = {f"{local}@example.org" for local, in c["mx1"].tables.query("SELECT local FROM rcpt WHERE scope='example.org'")}
     assert set(said.values()) <= {0, 7, 8, 9}, said
     assert len([1 for code in said.values() if code == 0]) > 5
