@@ -50,9 +50,9 @@ void link_wait(Link *link, Waiter *wake);
 /* The revision of mail.db, for Hello. */
 void link_applied(Link *link, uint64_t revision);
 
-bool link_up(const Link *link);             /* messages may be sent */
-uint64_t link_session(const Link *link);    /* rises with every Standing that answers a Hello */
-Msec link_report_ms(const Link *link);      /* as the controller wants it */
+bool link_up(const Link *link);          /* messages may be sent */
+uint64_t link_session(const Link *link); /* rises with every Standing that answers a Hello */
+Msec link_report_ms(const Link *link);   /* as the controller wants it */
 
 /* The oldest message of this kind in the inbox, NULL: none.  Owned by the caller (envelope_free). */
 Envelope *link_take(Link *link, BodyCase body);

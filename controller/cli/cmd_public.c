@@ -47,7 +47,7 @@ static Error *account_look(Cli *cli, Mail__AccountKind kind, const char *name, b
 static Error *owner_check(Cli *cli, const char *text)
 {
     DEFER(acl_done) AclEntry entry = {.name = NULL};
-    DEFER(xfree) char *normal = NULL, *name = NULL;
+    DEFER(xfree) char *normal = NULL;
     bool there = false, known = false;
 
     Error *err = text_normalise(MAIL__FIELD_TYPE__ACL, text, &normal);

@@ -15,7 +15,7 @@ struct Line {
     size_t n_words;
     Mail__FieldEdit *fields; /* owned, with their strings */
     size_t n_fields;
-    char *joined;            /* owned: a key of two words, "recipient/example.com" */
+    char *joined;               /* owned: a key of two words, "recipient/example.com" */
     const char *secret_from;    /* where the secret field's value is: "@FILE" or "-"; NULL: not said */
     char *secret_field;         /* its name, owned; NULL: not said */
     const char *given[N_FLAGS]; /* the value, or "" for a flag without one; NULL: not there */

@@ -72,8 +72,7 @@ static void mail_goes_there(void **state)
     is("only@example.org", "550 5.1.1 "); /* not stated yet: as a name that nobody has */
     public_set("News", NULL);
     DEFER(xfree)
-    char *both = xasprintf("bob@u.internal %s", box("News")),
-         *copy = xasprintf("carol@u.internal %s", box("News"));
+    char *both = xasprintf("bob@u.internal %s", box("News")), *copy = xasprintf("carol@u.internal %s", box("News"));
     is("only@example.org", box("News"));
     is("only+tag@example.org", box("News"));
     is("news@example.org", both);
