@@ -147,11 +147,11 @@ UNUSED static void nothing_to_mend(void)
 
 UNUSED static void is(const char *recipient, const char *wanted)
 {
-    DEFER(xfree) char *got = fate(tables->db, recipient);
+    DEFER(xfree) char *answer = fate(tables->db, recipient);
+    const char *got = answer ? answer : "nothing";
 
-    if (strncmp(got ? got : "nothing", wanted, strlen(wanted)) != 0 ||
-        (strchr(wanted, '@') && strcmp(got, wanted) != 0))
-        fail_msg("%s: %s, wanted %s", recipient, got ? got : "nothing", wanted);
+    if (strncmp(got, wanted, strlen(wanted)) != 0 || (strchr(wanted, '@') && strcmp(got, wanted) != 0))
+        fail_msg("%s: %s, wanted %s", recipient, got, wanted);
 }
 
 UNUSED static void says(const char *query, const char *key, const char *wanted)
