@@ -105,15 +105,9 @@ static void text_done(Buf *text)
     buf_done(text);
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-
 static bool stands(const DkimFiles *files, const char *domain, const Buf *text)
 {
-    DEFER(close_fd) int fd = openat(files->fd, domain, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    DEFER(fd_close) int fd = openat(files->fd, domain, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     uint8_t there[FILE_SIZE_MAX];
     struct stat st;
 
@@ -132,7 +126,7 @@ static Error *temp_write(const DkimFiles *files, const char *domain, const Buf *
 
     if (unlinkat(files->fd, temp, 0) != 0 && errno != ENOENT)
         return error_system("unlink");
-    DEFER(close_fd) int fd = openat(files->fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    DEFER(fd_close) int fd = openat(files->fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_system("create");
     if (fchmod(fd, FILE_MODE) != 0)
@@ -170,7 +164,7 @@ static Error *on_disk(const DkimFiles *files)
         return syncfs(files->fd) == 0 ? NULL : error_system("syncfs");
     for (size_t i = 0; i < files->n_put; i++) {
         DEFER(xfree) char *temp = beside(files->put[i]);
-        DEFER(close_fd) int fd = openat(files->fd, temp, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        DEFER(fd_close) int fd = openat(files->fd, temp, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0 || fsync(fd) != 0)
             return error_system("fsync");
     }
