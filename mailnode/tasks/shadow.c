@@ -23,9 +23,7 @@ typedef struct Seen {
 typedef struct Unit {
     char *name;
     ShadowLevel level;
-    uint32_t number;
     bool sure; /* a change after 'seen' shows in mtime */
-    bool gone; /* the folder above did not have it any more */
     Seen seen[SHADOW_PARTS];
     ShadowList stale, stale_folders;
     struct Unit **children; /* sorted by name */
@@ -34,18 +32,12 @@ typedef struct Unit {
 
 /* ---- units ---- */
 
-static Unit *unit_new(ShadowRun *run, const char *name, ShadowLevel level, uint32_t parent)
+static Unit *unit_new(const char *name, ShadowLevel level)
 {
     Unit *unit = xcalloc(1, sizeof *unit);
 
-    if (run->n_folders == run->folders_room) {
-        run->folders_room = run->folders_room ? 2 * run->folders_room : 256;
-        run->parents = xrealloc(run->parents, run->folders_room * sizeof *run->parents);
-    }
-    run->parents[run->n_folders++] = parent;
     unit->name = xstrdup(name);
     unit->level = level;
-    unit->number = (uint32_t)run->n_folders;
     return unit;
 }
 
@@ -62,51 +54,26 @@ static void unit_free(Unit **unit)
     xfree(unit);
 }
 
-static Unit *unit_child(const Unit *unit, const char *name)
+/* The folders that the source has now become its children.  Both lists are sorted. */
+static void unit_children(Unit *unit, const ShadowList *folders)
 {
-    size_t low = 0, high = unit->n_children;
+    DEFER(xfree) Unit **old = unit->children;
+    size_t n_old = unit->n_children, at = 0;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(unit->children[middle]->name, name);
-        if (order == 0)
-            return unit->children[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
-static int by_name(const void *one, const void *other)
-{
-    return strcmp((*(Unit *const *)one)->name, (*(Unit *const *)other)->name);
-}
-
-/* The folders that the source has now become its children; those that it had stay, for their numbers. */
-static void unit_children(ShadowRun *run, Unit *unit, const ShadowList *folders)
-{
-    size_t n = unit->n_children;
-
-    for (size_t i = 0; i < unit->n_children; i++)
-        unit->children[i]->gone = true;
+    unit->children = xcalloc(folders->n + 1, sizeof *unit->children);
+    unit->n_children = 0;
     for (size_t i = 0; i < folders->n; i++) {
         const char *name = shadow_text(folders, &folders->names[i]);
         ShadowLevel level = LEVEL_FOLDER;
-        Unit *child = unit_child(unit, name);
-        if (child) {
-            child->gone = false;
-            continue;
-        }
-        if (!shadow_child(unit->level, name, &level))
-            continue;
-        unit->children = xrealloc(unit->children, (n + 1) * sizeof *unit->children);
-        unit->children[n++] = unit_new(run, name, level, unit->number);
+        for (; at < n_old && strcmp(old[at]->name, name) < 0; at++)
+            unit_free(&old[at]);
+        if (at < n_old && strcmp(old[at]->name, name) == 0)
+            unit->children[unit->n_children++] = old[at++];
+        else if (shadow_child(unit->level, name, &level))
+            unit->children[unit->n_children++] = unit_new(name, level);
     }
-    unit->n_children = n;
-    if (n)
-        qsort(unit->children, n, sizeof *unit->children, by_name);
+    for (; at < n_old; at++)
+        unit_free(&old[at]);
 }
 
 /* ---- both sides ---- */
@@ -213,7 +180,7 @@ static Error *unit_read(ShadowRun *run, Unit *unit, const ShadowPair *pair, bool
         return NULL;
     }
     run->counts.refused += run->rounds ? 0 : refused;
-    unit_children(run, unit, &folders);
+    unit_children(unit, &folders);
     return shadow_link(run, pair, &files, &files_there, &unit->stale);
 }
 
@@ -244,8 +211,7 @@ static Error *unit_drop(ShadowRun *run, Unit *unit, const ShadowPair *pair)
         err = shadow_drop(run, pair, &unit->stale);
     for (size_t i = 0; !err && i < unit->stale_folders.n; i++) {
         const char *name = shadow_text(&unit->stale_folders, &unit->stale_folders.names[i]);
-        const Unit *child = unit_child(unit, name);
-        err = shadow_drop_folder(run, pair->shadow.fd[SHADOW_SELF], name, child ? child->number : 0);
+        err = shadow_drop_folder(run, pair->shadow.fd[SHADOW_SELF], name);
     }
     return err;
 }
@@ -255,7 +221,7 @@ typedef Error *(*Visit)(ShadowRun *run, Unit *unit, const ShadowPair *pair);
 /* A folder, then those below it.  The depth is that of ShadowLevel. */
 static Error *unit_visit(ShadowRun *run, Unit *unit, int source, int shadow, Visit visit)
 {
-    DEFER(pair_close) ShadowPair pair = {SHADOW_NO_SIDE, SHADOW_NO_SIDE, unit->level, unit->number};
+    DEFER(pair_close) ShadowPair pair = {SHADOW_NO_SIDE, SHADOW_NO_SIDE, unit->level};
 
     if (run->cancelled && run->cancelled(run->context))
         return error_new(ERROR_CONFLICT, "cancelled");
@@ -269,8 +235,7 @@ static Error *unit_visit(ShadowRun *run, Unit *unit, int source, int shadow, Vis
     if (!err)
         err = visit(run, unit, &pair);
     for (size_t i = 0; !err && i < unit->n_children; i++)
-        if (!unit->children[i]->gone)
-            err = unit_visit(run, unit->children[i], pair.source.fd[SHADOW_SELF], pair.shadow.fd[SHADOW_SELF], visit);
+        err = unit_visit(run, unit->children[i], pair.source.fd[SHADOW_SELF], pair.shadow.fd[SHADOW_SELF], visit);
     return strcmp(unit->name, ".") == 0 ? err : error_in(err, "%s", unit->name);
 }
 
@@ -286,14 +251,14 @@ static Error *rounds(ShadowRun *run, Unit *unit, int source, int shadow)
         err = unit_visit(run, unit, source, shadow, unit_link);
         run->counts.still = !run->moved;
     }
-    shadow_drop_begin(run);
+    if (!err)
+        err = shadow_drop_begin(run, shadow);
     return err ? err : unit_visit(run, unit, source, shadow, unit_drop);
 }
 
 static void run_done(ShadowRun *run)
 {
-    xfree(&run->links);
-    xfree(&run->parents);
+    xfree(&run->names);
 }
 
 Error *shadow_sync(const char *source, const char *shadow, ShadowForm form, bool (*cancelled)(void *context),
@@ -313,7 +278,7 @@ Error *shadow_sync(const char *source, const char *shadow, ShadowForm form, bool
         return error_in(shadow_other_file_system(), "%s", source);
     run.dev = from_st.st_dev;
     run.owner = from_st.st_uid;
-    unit = unit_new(&run, ".", form == SHADOW_HOMES ? LEVEL_HOMES : LEVEL_MAILDIRS, 0);
+    unit = unit_new(".", form == SHADOW_HOMES ? LEVEL_HOMES : LEVEL_MAILDIRS);
     Error *err = rounds(&run, unit, from, to);
     if (err)
         return error_in(err, "%s", source);

@@ -4,9 +4,11 @@
  * silently on newer versions (BACKUP.md 5).  A backup therefore reads the shadow.  It is kept from one run to the next, so
  * that a run costs what has changed: making it anew would change the ctime of all mail.
  *
- * Everything is linked first, folders that moved meanwhile are looked at again, and only then goes what is gone.  What was
- * there before and after a run is in the shadow once, wherever it was moved and however it was flagged meanwhile.  A
- * message is known by the part of its name before ':' and by its inode.
+ * Everything is linked first, folders that moved meanwhile are looked at again until none does, and only then goes what is
+ * gone: the shadow is what the mail was at one instant.  Where it never comes to rest, what was there before and after a run
+ * is in the shadow all the same, wherever it was moved and however it was flagged meanwhile; what was moved several times may
+ * be there twice, and what was expunged meanwhile may go with the next run.  A message is known by the part of its name
+ * before ':' and by its inode.
  *
  * Runs as root over a tree that vmail writes: only regular files and folders of the tree's owner are taken, nothing is
  * followed, and no name leads outside.  Not taken: tmp, Dovecot's indexes, logs, caches and locks, compiled scripts.

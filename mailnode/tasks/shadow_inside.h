@@ -72,19 +72,17 @@ bool shadow_active_script(int fd, ShadowLevel level, const char *name);
 
 /* ---- files in, files out (shadow_link.c) ---- */
 
-/* A message that this run linked.  Folders have numbers from 1. */
-typedef struct ShadowLink {
+/* How many names a file has in the shadow. */
+typedef struct ShadowNames {
     ino_t ino;
-    uint32_t folder; /* 0: dropped again */
-} ShadowLink;
+    uint32_t n;
+} ShadowNames;
 
 typedef struct ShadowRun {
     dev_t dev;
     uid_t owner;
-    ShadowLink *links;
-    size_t n_links, links_room;
-    uint32_t *parents; /* of each folder */
-    size_t n_folders, folders_room;
+    ShadowNames *names; /* counted if the source is never still */
+    size_t n_names, names_room;
     unsigned rounds;
     bool moved; /* this round found something that is not as the last one left it */
     bool (*cancelled)(void *context);
@@ -95,7 +93,6 @@ typedef struct ShadowRun {
 typedef struct ShadowPair {
     ShadowSide source, shadow;
     ShadowLevel level;
-    uint32_t folder;
 } ShadowPair;
 
 Error *shadow_other_file_system(void);
@@ -108,13 +105,11 @@ CHECKED Error *shadow_link(ShadowRun *run, const ShadowPair *pair, const ShadowL
 /* The same without a link made: what is stale now. */
 void shadow_stale(const ShadowList *wanted, const ShadowList *there, ShadowList *stale);
 
-/* Before the first of the two below. */
-void shadow_drop_begin(ShadowRun *run);
+/* Before the first of the two below.  'shadow': the whole. */
+CHECKED Error *shadow_drop_begin(ShadowRun *run, int shadow);
 
-/* Takes the stale ones away.  Unless all was still: of messages only what the source has nowhere, or what this run has
- * linked in another place, too. */
+/* Takes the stale ones away.  Unless all was still: only if the source has no more names of the file than the shadow keeps. */
 CHECKED Error *shadow_drop(ShadowRun *run, const ShadowPair *pair, const ShadowList *stale);
 
-/* A folder of the shadow that the source does not have any more, with all that is in it.  'folder': its number, 0 if this run
- * never saw it. */
-CHECKED Error *shadow_drop_folder(ShadowRun *run, int shadow, const char *name, uint32_t folder);
+/* A folder of the shadow that the source does not have any more, with all that is in it. */
+CHECKED Error *shadow_drop_folder(ShadowRun *run, int shadow, const char *name);

@@ -106,15 +106,6 @@ static Error *link_file(const ShadowRun *run, const ShadowPair *pair, uint8_t pa
     return err;
 }
 
-static void remember(ShadowRun *run, ino_t ino, uint32_t folder)
-{
-    if (run->n_links == run->links_room) {
-        run->links_room = run->links_room ? 2 * run->links_room : 1024;
-        run->links = xrealloc(run->links, run->links_room * sizeof *run->links);
-    }
-    run->links[run->n_links++] = (ShadowLink){ino, folder};
-}
-
 /* ---- one folder: two sorted lists, side by side ---- */
 
 static int key_order(const ShadowList *wanted, const ShadowName *a, const ShadowList *there, const ShadowName *b)
@@ -215,8 +206,6 @@ static Error *group_link(ShadowRun *run, const ShadowPair *pair, const Group *gr
     if (*ret_linked != LINKED)
         return NULL;
     run->counts.linked++;
-    if (want->part != SHADOW_SELF)
-        remember(run, st.st_ino, pair->folder);
     return NULL;
 }
 
@@ -252,60 +241,96 @@ void shadow_stale(const ShadowList *wanted, const ShadowList *there, ShadowList 
 
 /* ---- what is gone ---- */
 
+static void name_counted(ShadowRun *run, ino_t ino)
+{
+    if (run->n_names == run->names_room) {
+        run->names_room = run->names_room ? 2 * run->names_room : 1024;
+        run->names = xrealloc(run->names, run->names_room * sizeof *run->names);
+    }
+    run->names[run->n_names++] = (ShadowNames){ino, 1};
+}
+
+/* A folder of the shadow by itself.  Owner of fd. */
+static Error *stream_of(int above, const char *name, DIR **ret_dir)
+{
+    int fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    Error *err = NULL;
+
+    *ret_dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!*ret_dir) {
+        err = error_in(error_system("open"), "%s", name);
+        fd_close(&fd);
+    }
+    return err;
+}
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* The shadow is ours: the depth is what we made. */
+static Error *names_of_tree(ShadowRun *run, int above, const char *name)
+{
+    DEFER(dir_close) DIR *dir = NULL;
+
+    Error *err = stream_of(above, name, &dir);
+    for (struct dirent *entry; !err && dir && (entry = readdir(dir));) {
+        if (entry->d_type == DT_DIR && !is_dots(entry->d_name))
+            err = names_of_tree(run, dirfd(dir), entry->d_name);
+        else if (entry->d_type != DT_DIR)
+            name_counted(run, entry->d_ino);
+    }
+    return err;
+}
+
 static int by_ino(const void *one, const void *other)
 {
-    const ShadowLink *a = one, *b = other;
+    const ShadowNames *a = one, *b = other;
 
-    return a->ino != b->ino ? (a->ino < b->ino ? -1 : 1) : (a->folder > b->folder) - (a->folder < b->folder);
+    return (a->ino > b->ino) - (a->ino < b->ino);
 }
 
-void shadow_drop_begin(ShadowRun *run)
+Error *shadow_drop_begin(ShadowRun *run, int shadow)
 {
-    if (run->n_links)
-        qsort(run->links, run->n_links, sizeof *run->links, by_ino);
-}
+    size_t n = 0;
 
-static bool is_within(const ShadowRun *run, uint32_t folder, uint32_t above, bool deep)
-{
-    if (!above)
-        return false;
-    for (; folder && folder != above && deep; folder = run->parents[folder - 1])
-        ;
-    return folder == above;
-}
-
-/* A message that is not where it was, in a tree that moves all the time: was it linked in another place, too?  Then the
- * link here is forgotten, so that it does not count for another place. */
-static bool linked_elsewhere(ShadowRun *run, ino_t ino, uint32_t folder, bool deep)
-{
-    size_t low = 0, high = run->n_links;
-    bool elsewhere = false;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (run->links[middle].ino < ino)
-            low = middle + 1;
+    if (run->counts.still)
+        return NULL;
+    Error *err = names_of_tree(run, shadow, ".");
+    if (err || !run->n_names)
+        return err;
+    qsort(run->names, run->n_names, sizeof *run->names, by_ino);
+    for (size_t i = 1; i < run->n_names; i++)
+        if (run->names[i].ino == run->names[n].ino)
+            run->names[n].n++;
         else
-            high = middle;
-    }
-    for (size_t i = low; i < run->n_links && run->links[i].ino == ino; i++)
-        if (run->links[i].folder && !is_within(run, run->links[i].folder, folder, deep))
-            elsewhere = true;
-    for (size_t i = low; elsewhere && i < run->n_links && run->links[i].ino == ino; i++)
-        if (is_within(run, run->links[i].folder, folder, deep))
-            run->links[i].folder = 0;
-    return elsewhere;
+            run->names[++n] = run->names[i];
+    run->n_names = n + 1;
+    return NULL;
 }
 
-/* The source has it nowhere if the shadow's name is the only one. */
-static Error *drop_one(ShadowRun *run, int fd, const char *name, uint32_t folder, bool deep)
+/* Each name of a message that the source has wants one in the shadow.  As long as they are not more than those that would
+ * be left, this one may go: it was expunged, or is there under another name. */
+static bool may_go(const ShadowRun *run, const struct stat *st)
+{
+    const ShadowNames wanted = {.ino = st->st_ino};
+    ShadowNames *names = bsearch(&wanted, run->names, run->n_names, sizeof wanted, by_ino);
+
+    if (!names || 2 * (uint64_t)names->n <= st->st_nlink)
+        return false;
+    names->n--;
+    return true;
+}
+
+static Error *drop_one(ShadowRun *run, int fd, const char *name)
 {
     struct stat st;
 
     if (!run->counts.still) {
         if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             return errno == ENOENT ? NULL : error_system("stat");
-        if (st.st_nlink > 1 && !linked_elsewhere(run, st.st_ino, folder, deep))
+        if (!may_go(run, &st))
             return NULL;
     }
     if (unlinkat(fd, name, 0) != 0 && errno != ENOENT)
@@ -320,38 +345,25 @@ Error *shadow_drop(ShadowRun *run, const ShadowPair *pair, const ShadowList *sta
 
     for (size_t i = 0; !err && i < stale->n; i++) {
         const ShadowName *name = &stale->names[i];
-        const char *text = shadow_text(stale, name);
-        int fd = pair->shadow.fd[name->part];
-        if (name->part != SHADOW_SELF)
-            err = drop_one(run, fd, text, pair->folder, false);
-        else if (unlinkat(fd, text, 0) != 0 && errno != ENOENT)
-            err = error_system("unlink");
-        else
-            run->counts.dropped++;
+        err = drop_one(run, pair->shadow.fd[name->part], shadow_text(stale, name));
     }
     return err;
 }
 
-Error *shadow_drop_folder(ShadowRun *run, int shadow, const char *name, uint32_t folder)
+Error *shadow_drop_folder(ShadowRun *run, int shadow, const char *name)
 {
-    int fd = openat(shadow, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DEFER(dir_close) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    Error *err = NULL;
+    DEFER(dir_close) DIR *dir = NULL;
 
-    if (!dir) {
-        err = errno == ENOENT ? NULL : error_system("open");
-        fd_close(&fd);
-        return error_in(err, "%s", name);
-    }
-    for (struct dirent *entry; !err && (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+    Error *err = stream_of(shadow, name, &dir);
+    for (struct dirent *entry; !err && dir && (entry = readdir(dir));) {
+        if (is_dots(entry->d_name))
             continue;
         if (entry->d_type == DT_DIR)
-            err = shadow_drop_folder(run, fd, entry->d_name, folder);
+            err = shadow_drop_folder(run, dirfd(dir), entry->d_name);
         else
-            err = drop_one(run, fd, entry->d_name, folder, true);
+            err = drop_one(run, dirfd(dir), entry->d_name);
     }
-    if (!err && unlinkat(shadow, name, AT_REMOVEDIR) != 0 && errno != ENOENT && errno != ENOTEMPTY)
+    if (!err && unlinkat(shadow, name, AT_REMOVEDIR) != 0 && errno != ENOTEMPTY)
         err = error_system("rmdir");
     return err;
 }

@@ -6,3 +6,6 @@
 #pragma once
 
 char *mutf7_of(const char *utf8); /* valid UTF-8; owned by the caller */
+
+/* The UTF-8 that mutf7_of would write so; NULL: nothing would be, so this is no such name. */
+char *mutf7_read(const char *on_disk);

@@ -38,9 +38,31 @@ static void each_form(void **state)
     }
 }
 
+static void back_again(void **state)
+{
+    static const char *const no_names[] = {
+        "&",   "&AOQ",   "&AOQ-&AOQ-", "a&b",  "&AGE-", "&2D0-", "&3Ow-",        "&3OzYPQ-",   "&AOQ", "&AOR-",
+        "&A-", "&AO Q-", "\xc3\xa4",   "\xff", "a\tb",  "&AAA-", "&AOQA9gD8AA-", "&AOQ--&AOQ", "&&-",  "\x7f",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DEFER(xfree) char *read = mutf7_read(cases[i].on_disk);
+        if (!read || strcmp(read, cases[i].text) != 0)
+            fail_msg("'%s': '%s', not '%s'", cases[i].on_disk, read ? read : "(none)", cases[i].text);
+    }
+    for (size_t i = 0; i < sizeof no_names / sizeof *no_names; i++) {
+        DEFER(xfree) char *read = mutf7_read(no_names[i]);
+        if (read)
+            fail_msg("'%s' was read as '%s'", no_names[i], read);
+    }
+    DEFER(xfree) char *tab = mutf7_read("a&AAk-b");
+    assert_string_equal(tab, "a\tb");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_form)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_form), cmocka_unit_test(back_again)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
