@@ -21,7 +21,7 @@ typedef struct Rule {
     const char *deed; /* "name may not ..." */
 } Rule;
 
-enum { N_BODIES = 128, N_OBJECT_KINDS = 32, N_VERBS = 3 };
+enum { N_BODIES = 128, N_OBJECT_KINDS = 48, N_VERBS = 3 };
 
 #define ASKS(body, where_, least_, deed_)                                                                              \
     [MAIL__ENVELOPE__BODY_##body] = {.listed = true, .where = (where_), .least = MAIL__ROLE__##least_, .deed = (deed_)}
@@ -40,6 +40,7 @@ static const Rule bodies[N_BODIES] = {
     ASKS(CHANGE,       ANYWHERE, OPERATOR, "change anything"), /* then by kind, below */
     ASKS(DIRECTORY,    ANYWHERE, VIEWER,   "read users and groups"), /* then authorise_accounts */
     ASKS(TABLES_READ,  ANYWHERE, VIEWER,   "read"),
+    ASKS(BACKUP_READ,  ANYWHERE, VIEWER,   "read"),
     ASKS(ROLLBACK,     INSIDE,   ADMIN,    "roll an instance back"),
     ASKS(REVERT,       WHOLE,    ADMIN,    "revert a change"),
     ASKS(APPLY_BEGIN,  WHOLE,    ADMIN,    "apply a file"),
@@ -48,14 +49,14 @@ static const Rule bodies[N_BODIES] = {
     ASKS(NODE_TOKEN,   WHOLE,    ADMIN,    "add or replace a node"),
     ASKS(NODE_REVOKE,  WHOLE,    ADMIN,    "revoke a node"),
     ASKS(NODE_RESYNC,  WHOLE,    ADMIN,    "resync a node"),
-    ASKS(TASK_NEW,     WHOLE,    ADMIN,    "start a task on a node"), /* its verbs look at a whole node */
+    ASKS(TASK_NEW,     ANYWHERE, OPERATOR, "start a task"), /* then authorise_task */
     ASKS(TASK_STOP,    WHOLE,    ADMIN,    "stop a task"),
 
     /* What is said by us, on other links, or before anybody is known. */
     NEVER(FAILURE), NEVER(DONE), NEVER(GREETING),
     NEVER(HELLO), NEVER(STANDING), NEVER(DELTA), NEVER(APPLIED), NEVER(REFUSED), NEVER(PREPARE), NEVER(PREPARED),
     NEVER(HOLD), NEVER(TASK_START), NEVER(TASK_CANCEL), NEVER(TASK_ASK), NEVER(TASK_PROGRESS), NEVER(TASK_RESULT),
-    NEVER(TASK_SEEN), NEVER(REPORT), NEVER(PING), NEVER(PONG), NEVER(ACCOUNTS), NEVER(TABLES_ROWS), NEVER(JOIN), NEVER(JOINED),
+    NEVER(TASK_SEEN), NEVER(REPORT), NEVER(PING), NEVER(PONG), NEVER(ACCOUNTS), NEVER(TABLES_ROWS), NEVER(BACKUP_ROWS), NEVER(JOIN), NEVER(JOINED),
     NEVER(OUTCOME), NEVER(LISTED), NEVER(REVISIONS), NEVER(DIFFERENCES), NEVER(STATUS), NEVER(EVENTS), NEVER(TOKEN),
     NEVER(TASKS),
     NEVER(ENGINE_STATE), NEVER(ENGINE_PREPARE), NEVER(ENGINE_SWITCH), NEVER(ENGINE_ABORT), NEVER(ENGINE_REFRESH),
@@ -83,6 +84,8 @@ static const Rule edits[N_OBJECT_KINDS][N_VERBS] = {
     KIND(DKIM_KEY,    CELL(NOWHERE, ADMIN),   CELL(NOWHERE, ADMIN),   CELL(NOWHERE, ADMIN)), /* made with its domain */
     KIND(PUBLIC_MAILBOX, CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR), CELL(INSIDE, OPERATOR)),
     KIND(RELAY_CLIENT, CELL(INSIDE, ADMIN),   CELL(INSIDE, ADMIN),    CELL(INSIDE, ADMIN)),
+    KIND(DESTINATION, CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN)),
+    KIND(PLAN,        CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN),     CELL(WHOLE, ADMIN)),
 };
 /* clang-format on */
 
@@ -208,6 +211,17 @@ Error *authorise_accept(const Asker *asker)
     static const Rule rule = {.listed = true, .where = WHOLE, .least = MAIL__ROLE__ADMIN};
 
     return allowed(asker, &rule, NULL) ? NULL : denied(asker, &rule, "accept what is held of a user domain", NULL);
+}
+
+Error *authorise_task(const Asker *asker, Mail__TaskStart__VerbCase verb, const char *instance)
+{
+    static const Rule whole = {.listed = true, .where = WHOLE, .least = MAIL__ROLE__ADMIN};
+    static const Rule inside = {.listed = true, .where = INSIDE, .least = MAIL__ROLE__OPERATOR};
+    bool day = verb == MAIL__TASK_START__VERB_BACKUP_RUN || verb == MAIL__TASK_START__VERB_BACKUP_VERIFY ||
+               verb == MAIL__TASK_START__VERB_RESTORE_FOLDER;
+    const Rule *rule = day ? &inside : &whole;
+
+    return allowed(asker, rule, instance) ? NULL : denied(asker, rule, "start this task", day ? instance : NULL);
 }
 
 bool authorise_knows_body(BodyCase body)

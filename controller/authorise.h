@@ -36,6 +36,9 @@ CHECKED Error *authorise_accounts(const Asker *asker, const char *user_domain, b
 /* To accept a mirror that was held. */
 CHECKED Error *authorise_accept(const Asker *asker);
 
+/* instance: that the node of the task runs; NULL: none. */
+CHECKED Error *authorise_task(const Asker *asker, Mail__TaskStart__VerbCase verb, const char *instance);
+
 bool asker_has(const Asker *asker, const char *instance); /* limited to some: to this one, too; not limited: true */
 
 bool authorise_knows_body(BodyCase body); /* has a row, also one that says never */

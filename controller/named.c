@@ -245,6 +245,29 @@ Error *named_resolve(Store *store, const Mail__Ref *ref, Named *ret_named)
     return NULL;
 }
 
+Error *named_placed(Store *store, const char *given, Object **ret_instance)
+{
+    DEFER(named_done) Named named = {.kind = MAIL__OBJECT__BODY__NOT_SET};
+    DEFER(object_free) Object *instance = NULL;
+    Mail__Ref policy = MAIL__REF__INIT; /* of which each instance has one: it means the instance alone */
+
+    policy.kind = (char *)(uintptr_t) "policy";
+    policy.instance = (char *)(uintptr_t)given;
+    Error *err = named_resolve(store, &policy, &named);
+    if (!err)
+        err = store_get(store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", named.instance}, 0, &instance);
+    if (!err && !instance)
+        err = named_instance_check(store, named.instance);
+    if (!err && instance && !instance->instance->node)
+        err =
+            error_new(ERROR_UNAVAILABLE, "instance %s is placed nowhere: no node knows its mailboxes", named.instance);
+    if (err)
+        return err;
+    *ret_instance = instance;
+    instance = NULL;
+    return NULL;
+}
+
 /* ---- which user domain ---- */
 
 static Error *domain_of_instance(Store *store, const char *instance, char **ret_name)

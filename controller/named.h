@@ -23,6 +23,10 @@ CHECKED Error *named_instance_check(Store *store, const char *instance);
 /* In its one form, owned by the caller; "node mx3 does not exist" otherwise. */
 CHECKED Error *named_node(Store *store, const char *node, char **ret_name);
 
+/* The instance of this name, or the only one, which is placed on a node.  UNAVAILABLE: it is placed nowhere.  *ret_instance is
+ * the caller's. */
+CHECKED Error *named_placed(Store *store, const char *given, Object **ret_instance);
+
 /* The user domain of this name; without one that of 'instance', or of the only instance, or the only one there is.
  * INVALID: several are possible: the words begin with "user domain: which one?".  NOT_FOUND.  *ret_object is the caller's. */
 CHECKED Error *named_user_domain(Store *store, const char *user_domain, const char *instance, Object **ret_object);

@@ -1,4 +1,4 @@
-/* Questions for a directory or for tables, handed on to the node that holds them; its answers wait here, part by part, for who asked. */
+/* Questions for a directory, tables or backups, handed on to the node that holds them; its answers wait here, part by part, for who asked. */
 #include "node_inside.h"
 
 #include "base/alloc.h"
@@ -129,7 +129,8 @@ bool relay_heard(Nodes *nodes, const Node *node, Envelope **envelope)
     if (believable(relay, *envelope)) {
         relay->seq++;
         relay->ended =
-            (*envelope)->last || (body != MAIL__ENVELOPE__BODY_ACCOUNTS && body != MAIL__ENVELOPE__BODY_TABLES_ROWS);
+            (*envelope)->last || (body != MAIL__ENVELOPE__BODY_ACCOUNTS && body != MAIL__ENVELOPE__BODY_TABLES_ROWS &&
+                                  body != MAIL__ENVELOPE__BODY_BACKUP_ROWS);
         part_take(relay, envelope);
     } else {
         nodes->not_believed++;

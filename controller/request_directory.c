@@ -9,14 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_WAIT_MS = 30 * 1000, PART_RETRY_MS = 20 };
+enum {
+    ANSWER_WAIT_MS = 30 * 1000,
+    BACKUP_WAIT_MS = 120 * 1000, /* a repository is opened; what does not answer is given up by the node after 30 s */
+    PART_RETRY_MS = 20,
+};
 
 typedef struct Relaying {
     Nodes *nodes;
     uint64_t ticket;   /* 0: not handed on */
     char *what, *node; /* which user domain or instance is where */
     bool write;
-    Msec until;
+    Msec wait_ms, until;
     Envelope *part; /* that the peer had no room for; NULL: none */
 } Relaying;
 
@@ -65,6 +69,15 @@ static bool failure_say(Ask *ask, const Mail__Failure *failure)
     return sent;
 }
 
+static bool backup_say(Ask *ask, const Envelope *part)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+
+    envelope.body_case = MAIL__ENVELOPE__BODY_BACKUP_ROWS;
+    envelope.backup_rows = part->backup_rows;
+    return ask_say(ask, &envelope, part->last);
+}
+
 /* With the name of the user domain, which mailctl may not know; a change is answered so, too. */
 static bool accounts_say(Ask *ask, const Relaying *relaying, const Mail__Accounts *accounts, bool last)
 {
@@ -95,6 +108,8 @@ static bool part_say(Ask *ask, const Relaying *relaying, const Envelope *part)
 
     if (part->body_case == MAIL__ENVELOPE__BODY_TABLES_ROWS)
         return rows_say(ask, part);
+    if (part->body_case == MAIL__ENVELOPE__BODY_BACKUP_ROWS)
+        return backup_say(ask, part);
     if (part->body_case == MAIL__ENVELOPE__BODY_FAILURE)
         return failure_say(ask, part->failure);
     if (part->body_case == MAIL__ENVELOPE__BODY_ACCOUNTS)
@@ -119,6 +134,13 @@ static bool give_up(Ask *ask, const Relaying *relaying, const char *why)
     return true;
 }
 
+static bool given_up_late(Ask *ask, const Relaying *relaying)
+{
+    DEFER(xfree) char *why = xasprintf("did not answer within %u s", (unsigned)(relaying->wait_ms / 1000));
+
+    return give_up(ask, relaying, why);
+}
+
 static bool relaying_run(Ask *ask, Msec now)
 {
     Relaying *relaying = ask->data;
@@ -129,7 +151,7 @@ static bool relaying_run(Ask *ask, Msec now)
         if (state == RELAY_GONE)
             return give_up(ask, relaying, "went away before it answered");
         if (now >= relaying->until) /* nor does an answer go on for ever */
-            return give_up(ask, relaying, "did not answer within 30 s");
+            return given_up_late(ask, relaying);
         ask->at = relaying->until;
         if (state == RELAY_PENDING)
             return false;
@@ -274,6 +296,7 @@ static Relaying *relaying_new(const Ask *ask, const char *what, const char *node
                            .what = xstrdup(what),
                            .node = xstrdup(node),
                            .write = write,
+                           .wait_ms = ANSWER_WAIT_MS,
                            .until = now + ANSWER_WAIT_MS};
     return relaying;
 }
@@ -338,24 +361,6 @@ void request_directory(Ask *ask, Envelope **envelope, Msec now)
 
 /* ---- tables ---- */
 
-static Error *instance_find(Store *store, const char *given, Object **ret_instance)
-{
-    DEFER(named_done) Named named = {.kind = MAIL__OBJECT__BODY__NOT_SET};
-    Mail__Ref policy = MAIL__REF__INIT; /* of which each instance has one: it means the instance alone */
-
-    policy.kind = (char *)(uintptr_t) "policy";
-    policy.instance = (char *)(uintptr_t)given;
-    Error *err = named_resolve(store, &policy, &named);
-    if (!err)
-        err = store_get(store, &(ObjectRef){MAIL__OBJECT__BODY_INSTANCE, "", named.instance}, 0, ret_instance);
-    if (!err && !*ret_instance)
-        err = named_instance_check(store, named.instance);
-    if (!err && *ret_instance && !(*ret_instance)->instance->node)
-        err =
-            error_new(ERROR_UNAVAILABLE, "instance %s is placed nowhere: no node knows its mailboxes", named.instance);
-    return err;
-}
-
 static Error *user_form(const char *name, char **ret_name)
 {
     if (!name || !*name)
@@ -371,7 +376,7 @@ void request_tables(Ask *ask, Envelope **envelope, Msec now)
     DEFER(object_free) Object *instance = NULL;
     DEFER(relaying_free) Relaying *relaying = NULL;
     DEFER(xfree) char *name = NULL;
-    Error *err = instance_find(ask->of->with.store, read.instance, &instance);
+    Error *err = named_placed(ask->of->with.store, read.instance, &instance);
 
     if (!err)
         err = user_form(read.name, &name);
@@ -381,6 +386,34 @@ void request_tables(Ask *ask, Envelope **envelope, Msec now)
         question.body_case = MAIL__ENVELOPE__BODY_TABLES_READ;
         question.tables_read = &read;
         relaying = relaying_new(ask, instance->name, instance->instance->node, false, now);
+        err = relay(relaying, &question, now);
+    }
+    if (err) {
+        ask_fail(ask, err);
+        return;
+    }
+    ask_keep(ask, &relaying_type, relaying);
+    ask->at = relaying->until;
+    relaying = NULL;
+}
+
+/* ---- backups ---- */
+
+void request_backups(Ask *ask, Envelope **envelope, Msec now)
+{
+    Mail__BackupRead read = *(*envelope)->backup_read;
+    Envelope question = MAIL__ENVELOPE__INIT;
+    DEFER(object_free) Object *instance = NULL;
+    DEFER(relaying_free) Relaying *relaying = NULL;
+    Error *err = named_placed(ask->of->with.store, read.instance, &instance);
+
+    if (!err) {
+        read.instance = instance->name;
+        question.body_case = MAIL__ENVELOPE__BODY_BACKUP_READ;
+        question.backup_read = &read;
+        relaying = relaying_new(ask, instance->name, instance->instance->node, false, now);
+        relaying->wait_ms = BACKUP_WAIT_MS;
+        relaying->until = now + BACKUP_WAIT_MS;
         err = relay(relaying, &question, now);
     }
     if (err) {

@@ -243,15 +243,59 @@ static void watch(Ask *ask, const char *id, bool detach, Msec now)
         ask->answered = true;
 }
 
+typedef struct Placed {
+    const char *node;
+    char *instance;
+} Placed;
+
+static Error *placed_look(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Placed *placed = context;
+    DEFER(object_free) Object *object = NULL;
+    Error *err = object_unpack(bytes, size, &object);
+
+    if (!err && object->instance->node && strcmp(object->instance->node, placed->node) == 0) {
+        free(placed->instance);
+        placed->instance = xstrdup(ref->name);
+    }
+    return err;
+}
+
+/* The node that is meant, by its name or by the instance that it runs, and that instance (NULL: none); the caller's. */
+static Error *node_of(Store *store, const Mail__TaskNew *wish, char **ret_node, char **ret_instance)
+{
+    Placed placed = {0};
+    DEFER(object_free) Object *instance = NULL;
+    Error *err = NULL;
+
+    if (wish->instance && !(wish->node && *wish->node)) {
+        err = named_placed(store, wish->instance, &instance);
+        if (!err) {
+            *ret_node = xstrdup(instance->instance->node);
+            *ret_instance = xstrdup(instance->name);
+        }
+        return err;
+    }
+    err = named_node(store, wish->node, ret_node);
+    if (err)
+        return err;
+    placed.node = *ret_node;
+    err = store_each(store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, placed_look, &placed);
+    *ret_instance = placed.instance;
+    return err;
+}
+
 void request_task_new(Ask *ask, Envelope **envelope, Msec now)
 {
     const Mail__TaskNew *wish = (*envelope)->task_new;
     char id[TASK_ID_LEN + 1];
-    DEFER(xfree) char *node = NULL;
-    Error *err = named_node(ask->of->with.store, wish->node, &node);
+    DEFER(xfree) char *node = NULL, *instance = NULL;
+    Error *err = node_of(ask->of->with.store, wish, &node, &instance);
     Mail__TaskNew normal = *wish;
 
     normal.node = node;
+    if (!err && wish->start)
+        err = authorise_task(ask->asker, wish->start->verb_case, instance);
     if (!err)
         err = tasks_start(ask->of->with.tasks, &normal, ask->asker->who, now, id);
     if (err)

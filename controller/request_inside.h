@@ -132,10 +132,10 @@ RequestHandler request_list, request_history, request_diff, request_status, requ
 
 RequestHandler request_node_revoke, request_node_resync, request_task_stop;
 
-/* ---- request_directory.c: users and groups, and what the tables of a node know ---- */
+/* ---- request_directory.c: users and groups, what the tables of a node know, and its backups ---- */
 
 RequestHandler request_directory;
-RequestHandler request_tables;
+RequestHandler request_tables, request_backups;
 bool directory_ask_is(const Ask *ask);
 
 /* ---- request_refusals.c: what nodes refused after the commit ---- */

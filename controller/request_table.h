@@ -36,6 +36,7 @@ typedef enum RequestVerb {
     REQUEST_TASKS,
     REQUEST_DIRECTORY,
     REQUEST_TABLES,
+    REQUEST_BACKUPS,
     N_REQUEST_VERBS
 } RequestVerb;
 

@@ -40,6 +40,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_TASKS] = request_tasks,
     [REQUEST_DIRECTORY] = request_directory,
     [REQUEST_TABLES] = request_tables,
+    [REQUEST_BACKUPS] = request_backups,
 };
 
 /* ---- begin and end ---- */

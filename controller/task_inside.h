@@ -2,11 +2,6 @@
 #pragma once
 #include "tasks.h"
 
-/* Verbs as they are stored and shown: they say all there is to say, so that a task can be sent again from its row. */
-#define TASK_CHECK "node check"
-#define TASK_REPAIR "node check --repair"
-#define TASK_DOCTOR "doctor"
-
 enum { TASK_RETRY_MS = 5000 /* the node could not begin it, or the store could not keep it */ };
 
 typedef struct Task {
@@ -37,6 +32,11 @@ void task_state(Tasks *tasks, Task *task, Mail__TaskState state);
 bool task_id_valid(const char *id);
 /* As it is stored, owned by the caller; NULL: no such task. */
 CHECKED Error *task_stored(Tasks *tasks, const char *id, Mail__TaskInfo **ret_info);
+
+/* task_verb.c */
+Mail__TaskStart task_verb_of(const Mail__TaskStart *start); /* the verb alone, borrowed */
+bool task_verb_equal(const Mail__TaskStart *a, const Mail__TaskStart *b);
+char *task_verb_words(const Mail__TaskStart *start); /* "backup run nightly", owned by the caller; NULL: no such task */
 
 /* task_link.c: false: not sent */
 bool task_send_start(Tasks *tasks, Task *task);

@@ -19,21 +19,12 @@ enum {
 bool task_send_start(Tasks *tasks, Task *task)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
-    Mail__TaskStart start = MAIL__TASK_START__INIT;
-    Mail__NodeCheck check = MAIL__NODE_CHECK__INIT;
-    Mail__NodeDoctor doctor = MAIL__NODE_DOCTOR__INIT;
+    Mail__TaskStart start = task_verb_of(task->info->start);
 
-    check.has_repair = check.repair = strcmp(task->info->verb, TASK_REPAIR) == 0;
     start.task_id = task->info->task_id;
-    start.has_deadline_ms = true;
+    start.has_deadline_ms = start.verb_case == MAIL__TASK_START__VERB_NODE_CHECK ||
+                            start.verb_case == MAIL__TASK_START__VERB_NODE_DOCTOR; /* a job takes its time */
     start.deadline_ms = DEADLINE_MS;
-    if (strcmp(task->info->verb, TASK_DOCTOR) == 0) {
-        start.verb_case = MAIL__TASK_START__VERB_NODE_DOCTOR;
-        start.node_doctor = &doctor;
-    } else {
-        start.verb_case = MAIL__TASK_START__VERB_NODE_CHECK;
-        start.node_check = &check;
-    }
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_START;
     envelope.task_start = &start;
     if (!nodes_send(tasks->nodes, task->info->node, &envelope))

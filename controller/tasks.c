@@ -78,7 +78,7 @@ static Error *load_one(void *context, const Mail__TaskInfo *info)
 {
     Tasks *tasks = context;
 
-    if (task_ended(info->state) || !info->task_id || !info->node || !info->verb)
+    if (task_ended(info->state) || !info->task_id || !info->node || !info->verb || !info->start)
         return NULL;
     Task *task = task_add(tasks, info);
     if (task->info->state == MAIL__TASK_STATE__RUNNING) /* nobody has heard of it since */
@@ -129,18 +129,6 @@ static void id_make(char id[TASK_ID_LEN + 1])
     id[TASK_ID_LEN] = '\0';
 }
 
-static Error *verb_of(const Mail__TaskNew *wish, const char **ret_verb)
-{
-    if (wish->verb_case == MAIL__TASK_NEW__VERB_NODE_DOCTOR) {
-        *ret_verb = TASK_DOCTOR;
-        return NULL;
-    }
-    if (wish->verb_case != MAIL__TASK_NEW__VERB_NODE_CHECK)
-        return error_new(ERROR_INVALID, "no such task");
-    *ret_verb = wish->node_check->repair ? TASK_REPAIR : TASK_CHECK;
-    return NULL;
-}
-
 static Error *node_exists(Tasks *tasks, const char *node)
 {
     DEFER(object_free) Object *object = NULL;
@@ -175,14 +163,14 @@ Error *task_stored(Tasks *tasks, const char *id, Mail__TaskInfo **ret_info)
 }
 
 /* *ret_known: it is there, and is the same. */
-static Error *look_for(Tasks *tasks, const char *id, const char *node, const char *verb, bool *ret_known)
+static Error *look_for(Tasks *tasks, const char *id, const char *node, const Mail__TaskStart *start, bool *ret_known)
 {
     Mail__TaskInfo *known = NULL;
 
     Error *err = task_stored(tasks, id, &known);
     if (err || !known)
         return err;
-    *ret_known = strcmp(known->node, node) == 0 && strcmp(known->verb, verb) == 0;
+    *ret_known = strcmp(known->node, node) == 0 && known->start && task_verb_equal(known->start, start);
     if (!*ret_known)
         err = error_new(ERROR_CONFLICT, "task %s is there already, and is another one: %s of %s", id, known->verb,
                         known->node);
@@ -190,7 +178,8 @@ static Error *look_for(Tasks *tasks, const char *id, const char *node, const cha
     return err;
 }
 
-static Error *keep_new(Tasks *tasks, const char *id, const char *node, const char *verb, const char *who)
+static Error *keep_new(Tasks *tasks, const char *id, const char *node, Mail__TaskStart *start, const char *verb,
+                       const char *who)
 {
     Mail__TaskInfo info = MAIL__TASK_INFO__INIT;
 
@@ -199,6 +188,7 @@ static Error *keep_new(Tasks *tasks, const char *id, const char *node, const cha
     info.task_id = (char *)id;
     info.node = (char *)node;
     info.verb = (char *)verb;
+    info.start = start;
     info.who = (char *)who;
     info.has_state = info.has_started = true;
     info.state = MAIL__TASK_STATE__WAITING;
@@ -217,7 +207,8 @@ static Error *keep_new(Tasks *tasks, const char *id, const char *node, const cha
 Error *tasks_start(Tasks *tasks, const Mail__TaskNew *wish, const char *who, Msec now, char ret_id[TASK_ID_LEN + 1])
 {
     char id[TASK_ID_LEN + 1];
-    const char *verb = "", *node = wish->node ? wish->node : "";
+    const char *node = wish->node ? wish->node : "";
+    DEFER(xfree) char *verb = wish->start ? task_verb_words(wish->start) : NULL;
     bool known = false;
 
     (void)now;
@@ -227,13 +218,14 @@ Error *tasks_start(Tasks *tasks, const Mail__TaskNew *wish, const char *who, Mse
         memcpy(id, wish->task_id, sizeof id);
     else
         id_make(id);
-    Error *err = verb_of(wish, &verb);
+    if (!verb)
+        return error_new(ERROR_INVALID, "no such task");
+    Mail__TaskStart start = task_verb_of(wish->start);
+    Error *err = node_exists(tasks, node);
     if (!err)
-        err = node_exists(tasks, node);
-    if (!err)
-        err = look_for(tasks, id, node, verb, &known);
+        err = look_for(tasks, id, node, &start, &known);
     if (!err && !known)
-        err = keep_new(tasks, id, node, verb, who);
+        err = keep_new(tasks, id, node, &start, verb, who);
     if (err)
         return err;
     memcpy(ret_id, id, sizeof id);

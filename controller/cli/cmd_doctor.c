@@ -68,6 +68,7 @@ static Error *doctor_begin(Cli *cli, Patient *patient)
 {
     Mail__NodeDoctor doctor = MAIL__NODE_DOCTOR__INIT;
     Mail__TaskNew wish = MAIL__TASK_NEW__INIT;
+    Mail__TaskStart start = MAIL__TASK_START__INIT;
     Envelope envelope = MAIL__ENVELOPE__INIT;
     DEFER(envelope_free) Envelope *said = NULL;
     Error *err = task_id_new(patient->id);
@@ -77,8 +78,9 @@ static Error *doctor_begin(Cli *cli, Patient *patient)
     wish.node = (char *)patient->name;
     wish.has_detach = wish.detach = true;
     wish.task_id = patient->id;
-    wish.verb_case = MAIL__TASK_NEW__VERB_NODE_DOCTOR;
-    wish.node_doctor = &doctor;
+    wish.start = &start;
+    start.verb_case = MAIL__TASK_START__VERB_NODE_DOCTOR;
+    start.node_doctor = &doctor;
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_NEW;
     envelope.task_new = &wish;
     err = call_one(cli, &envelope, false, &said);

@@ -34,6 +34,9 @@ static const char *type_words(Mail__FieldType type)
         [MAIL__FIELD_TYPE__SECRET] = "secret, kept apart and shown as (hidden)",
         [MAIL__FIELD_TYPE__HOST] = "host name with a dot, or numeric address",
         [MAIL__FIELD_TYPE__PUBLIC_NAME] = "public mailbox, '/' between its levels",
+        [MAIL__FIELD_TYPE__REPOSITORY] = "restic repository: local:PATH, sftp:USER@HOST:PATH, rest:URL, s3:...",
+        [MAIL__FIELD_TYPE__SCHEDULE] = "when: hourly, daily HH:MM, weekly DAY HH:MM, or as in systemd.time(7)",
+        [MAIL__FIELD_TYPE__TIME_ZONE] = "time zone: Europe/Berlin, UTC",
         [MAIL__FIELD_TYPE__ACL] = "who and what: user:NAME:RIGHTS, group:NAME:RIGHTS, anyone:RIGHTS",
     };
 

@@ -299,11 +299,9 @@ Error *task_id_new(char ret_id[TASK_ID_LEN + 1])
     return NULL;
 }
 
-Error *run_node_check(Cli *cli, const Line *line, int *ret_exit)
+Error *task_run(Cli *cli, const Line *line, Mail__TaskNew *wish, int *ret_exit)
 {
     char id[TASK_ID_LEN + 1];
-    Mail__NodeCheck check = MAIL__NODE_CHECK__INIT;
-    Mail__TaskNew wish = MAIL__TASK_NEW__INIT;
     Envelope envelope = MAIL__ENVELOPE__INIT;
     bool detach = line_has(line, FLAG_DETACH);
     Msec limit = MSEC_NEVER;
@@ -314,16 +312,11 @@ Error *run_node_check(Cli *cli, const Line *line, int *ret_exit)
         err = task_id_new(id);
     if (err)
         return err;
-    check.has_repair = line_has(line, FLAG_REPAIR);
-    check.repair = 1;
-    wish.node = (char *)line->key;
-    wish.has_detach = detach;
-    wish.detach = 1;
-    wish.task_id = id;
-    wish.verb_case = MAIL__TASK_NEW__VERB_NODE_CHECK;
-    wish.node_check = &check;
+    wish->has_detach = detach;
+    wish->detach = 1;
+    wish->task_id = id;
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_NEW;
-    envelope.task_new = &wish;
+    envelope.task_new = wish;
     err = call_begin(cli, &envelope, true, &call);
     if (err)
         return err;
@@ -333,6 +326,21 @@ Error *run_node_check(Cli *cli, const Line *line, int *ret_exit)
     cli_interrupted_says(words);
     err = follow(&call, detach ? FOLLOW_STORED : FOLLOW_RUNNING, limit, ret_exit);
     return err && cli->exit == EXIT_LOST ? error_hint(err, "mailctl task show %s", id) : err;
+}
+
+Error *run_node_check(Cli *cli, const Line *line, int *ret_exit)
+{
+    Mail__NodeCheck check = MAIL__NODE_CHECK__INIT;
+    Mail__TaskStart start = MAIL__TASK_START__INIT;
+    Mail__TaskNew wish = MAIL__TASK_NEW__INIT;
+
+    check.has_repair = line_has(line, FLAG_REPAIR);
+    check.repair = 1;
+    start.verb_case = MAIL__TASK_START__VERB_NODE_CHECK;
+    start.node_check = &check;
+    wish.node = (char *)line->key;
+    wish.start = &start;
+    return task_run(cli, line, &wish, ret_exit);
 }
 
 /* ---- the noun ---- */

@@ -68,6 +68,14 @@ static const Folder folders[] = {
     {PLACE_UNBOUND_DATA, "unbound", "unbound", 0750, false},
     {PLACE_SLAPD_DATA, "openldap", "openldap", 0700, false},
 
+    {PLACE_WORK, "root", "root", 0711, true}, /* a link to where mail is, perhaps */
+    {PLACE_TREE, "root", "root", 0700, false},
+    {PLACE_RESTORE, "root", "root", 0711, false},
+    {PLACE_RESTIC, "mailbackup", "mailbackup", 0700, false},
+    {PLACE_RESTIC "/cache", "mailbackup", "mailbackup", 0700, false},
+    {PLACE_RESTIC "/tmp", "mailbackup", "mailbackup", 0700, false},
+    {PLACE_REPOSITORIES, "mailbackup", "mailbackup", 0700, true},
+
     {PLACE_RUN, "root", "root", 0755, false},
     {PLACE_RUN "/engine", "root", "mailagent", 0750, false},
     {PLACE_RUN_DOVECOT, "root", "root", 0755, false},

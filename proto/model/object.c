@@ -20,6 +20,7 @@ const Kind kinds[] = {
     MAIL__OBJECT__BODY_SETTINGS,       MAIL__OBJECT__BODY_FILTER,      MAIL__OBJECT__BODY_TLS,
     MAIL__OBJECT__BODY_PUBLIC_MAILBOX, MAIL__OBJECT__BODY_ADDRESS,     MAIL__OBJECT__BODY_MAILBOX,
     MAIL__OBJECT__BODY_RELAY,          MAIL__OBJECT__BODY_DKIM_KEY,    MAIL__OBJECT__BODY_RELAY_CLIENT,
+    MAIL__OBJECT__BODY_DESTINATION,    MAIL__OBJECT__BODY_PLAN,
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;
 
@@ -39,6 +40,8 @@ static KindInfo infos[] = {
     {MAIL__OBJECT__BODY_RELAY, "relay", "relay", &mail__relay__descriptor, NULL},
     {MAIL__OBJECT__BODY_DKIM_KEY, "dkim-key", "dkim_key", &mail__dkim_key__descriptor, NULL},
     {MAIL__OBJECT__BODY_RELAY_CLIENT, "relay-client", "relay_client", &mail__relay_client__descriptor, NULL},
+    {MAIL__OBJECT__BODY_DESTINATION, "destination", "destination", &mail__destination__descriptor, NULL},
+    {MAIL__OBJECT__BODY_PLAN, "plan", "plan", &mail__plan__descriptor, NULL},
 };
 enum { N_INFOS = sizeof infos / sizeof *infos };
 
@@ -136,6 +139,9 @@ Scope object_scope(const ObjectRef *ref)
     case MAIL__OBJECT__BODY_INSTANCE:
     case MAIL__OBJECT__BODY_USER_DOMAIN:
         return scope_of(info->name, ref->name);
+    case MAIL__OBJECT__BODY_DESTINATION:
+    case MAIL__OBJECT__BODY_PLAN:
+        return (Scope){SCOPE_BACKUP};
     default:
         return (Scope){"cluster"};
     }
@@ -169,6 +175,7 @@ size_t object_subscriptions(const Object *object, Subscription *out, size_t room
         subscribe(&to, object->instance->node, object_scope(&ref));
         if (object->instance->user_domain && *object->instance->user_domain)
             subscribe(&to, object->instance->node, scope_of("user-domain", object->instance->user_domain));
+        subscribe(&to, object->instance->node, (Scope){SCOPE_BACKUP});
     }
     if (ref.kind == MAIL__OBJECT__BODY_USER_DOMAIN) {
         subscribe(&to, object->user_domain->node, object_scope(&ref));

@@ -58,14 +58,16 @@ typedef struct ObjectKey {
 } ObjectKey;
 ObjectKey object_title(const ObjectRef *ref);
 
-/* The scope that the object lies in: "node/mx1", "instance/main", "user-domain/staff", "cluster". */
+/* The scope that the object lies in: "node/mx1", "instance/main", "user-domain/staff", "backup" (plans and destinations: of
+ * every node that runs an instance), "cluster". */
+#define SCOPE_BACKUP "backup"
 typedef struct Scope {
     char text[SCOPE_SIZE];
 } Scope;
 Scope object_scope(const ObjectRef *ref);
 
 /* The nodes and scopes that this object makes a node subscribe to, in no order, without doubles.
- * node/N: (N, node/N).  instance/I on N: (N, instance/I), (N, user-domain/U).  user-domain/U: (its nodes, user-domain/U). */
+ * node/N: (N, node/N).  instance/I on N: (N, instance/I), (N, user-domain/U), (N, backup).  user-domain/U: (its nodes, user-domain/U). */
 typedef struct Subscription {
     const char *node; /* borrowed from the object */
     Scope scope;

@@ -11,9 +11,10 @@ import control_pb2
 # Who may say what, by the words of control.proto: everything else must have no effect and no answer but a failure.
 ADMIN_ASKS = {"change", "apply_begin", "apply_part", "apply_end", "list", "get_history", "get_diff", "revert", "rollback",
               "get_status", "get_events", "node_token", "node_revoke", "node_resync", "task_new", "get_tasks", "task_wait",
-              "task_stop", "wait", "directory", "tables_read"}
+              "task_stop", "wait", "directory", "tables_read",
+              "backup_read"}
 NODE_SAYS = {"hello", "applied", "refused", "prepared", "failure", "done", "task_progress", "task_result", "report", "pong",
-             "accounts"}
+             "accounts", "tables_rows", "backup_rows"}
 
 
 @pytest.mark.spec("S35")

@@ -1,6 +1,7 @@
 #include "authorise.h"
 
 #include "base/alloc.h"
+#include "model/meta.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,7 +41,8 @@ static const struct {
     {MAIL__ENVELOPE__BODY_APPLY_END, NULL, "a"},       {MAIL__ENVELOPE__BODY_NODE_TOKEN, NULL, "a"},
     {MAIL__ENVELOPE__BODY_NODE_REVOKE, NULL, "a"},     {MAIL__ENVELOPE__BODY_NODE_RESYNC, NULL, "a"},
     {MAIL__ENVELOPE__BODY_TABLES_READ, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_DIRECTORY, NULL, "voalm"},
-    {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "a"},        {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "oalm"},     {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
+    {MAIL__ENVELOPE__BODY_BACKUP_READ, NULL, "voalm"},
 };
 enum { N_ROWS = sizeof bodies / sizeof *bodies };
 
@@ -65,6 +67,8 @@ static const struct {
     {MAIL__OBJECT__BODY_MAILBOX, {{"oalm", "oalm", "oalm"}, {"oa", "oa", "oa"}}},
     {MAIL__OBJECT__BODY_DKIM_KEY, {{"", "", ""}, {"", "", ""}}},
     {MAIL__OBJECT__BODY_RELAY_CLIENT, {{"am", "am", "am"}, {"a", "a", "a"}}},
+    {MAIL__OBJECT__BODY_DESTINATION, {{"a", "a", "a"}, {"a", "a", "a"}}},
+    {MAIL__OBJECT__BODY_PLAN, {{"a", "a", "a"}, {"a", "a", "a"}}},
 };
 enum { N_KIND_ROWS = sizeof kind_rows / sizeof *kind_rows };
 
@@ -130,10 +134,9 @@ static void F_171_bodies_by_role(void **state)
 
 static const char *instance_for(Kind kind, size_t second)
 {
-    bool of_cluster =
-        kind == MAIL__OBJECT__BODY_NODE || kind == MAIL__OBJECT__BODY_USER_DOMAIN || kind == MAIL__OBJECT__BODY_ADMIN;
+    bool whole = kind != MAIL__OBJECT__BODY_INSTANCE && !kind_info(kind)->meta->in_instance;
 
-    return of_cluster ? NULL : second ? "second" : "main";
+    return whole ? NULL : second ? "second" : "main";
 }
 
 static void F_171_kinds_by_role(void **state)
@@ -146,6 +149,30 @@ static void F_171_kinds_by_role(void **state)
                     check(authorise_edit(&askers[who], kind_rows[i].kind, (Mail__Verb)verb,
                                          instance_for(kind_rows[i].kind, second)),
                           kind_rows[i].may[second][verb], who, kind_info(kind_rows[i].kind)->name);
+}
+
+/* What is done day by day for one instance, and what looks at a whole node. */
+static void F_171_tasks_by_role(void **state)
+{
+    static const struct {
+        Mail__TaskStart__VerbCase verb;
+        const char *instance, *may;
+    } rows[] = {
+        {MAIL__TASK_START__VERB_NODE_CHECK, "main", "a"},
+        {MAIL__TASK_START__VERB_NODE_DOCTOR, NULL, "a"},
+        {MAIL__TASK_START__VERB_DESTINATION_CHECK, "main", "a"},
+        {MAIL__TASK_START__VERB_BACKUP_RUN, "main", "oalm"},
+        {MAIL__TASK_START__VERB_BACKUP_RUN, "second", "oa"},
+        {MAIL__TASK_START__VERB_BACKUP_VERIFY, "main", "oalm"},
+        {MAIL__TASK_START__VERB_RESTORE_FOLDER, "main", "oalm"},
+        {MAIL__TASK_START__VERB_RESTORE_FOLDER, "second", "oa"},
+        {MAIL__TASK_START__VERB_RESTORE_INSTANCE, "main", "a"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t who = 0; who < N_ASKERS; who++)
+            check(authorise_task(&askers[who], rows[i].verb, rows[i].instance), rows[i].may, who, "task");
 }
 
 /* Users and groups: the role, and whose instances use the user domain. */
@@ -182,7 +209,7 @@ static void what_does_not_exist_is_denied(void **state)
 {
     (void)state;
     check(authorise_edit(&askers[2], MAIL__OBJECT__BODY_NODE, (Mail__Verb)3, NULL), "", 2, "a fourth verb");
-    check(authorise_edit(&askers[2], (Kind)31, MAIL__VERB__ADD, NULL), "", 2, "kind 31");
+    check(authorise_edit(&askers[2], (Kind)46, MAIL__VERB__ADD, NULL), "", 2, "kind 46");
     check(authorise_edit(&askers[2], (Kind)5000, MAIL__VERB__ADD, NULL), "", 2, "kind 5000");
     check(authorise_body(&askers[2], (BodyCase)-1, NULL), "", 2, "body -1");
 }
@@ -214,10 +241,10 @@ static void words_say_what_is_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_body_has_a_row),      cmocka_unit_test(every_kind_has_a_row),
-        cmocka_unit_test(F_171_bodies_by_role),      cmocka_unit_test(F_171_kinds_by_role),
-        cmocka_unit_test(F_171_accounts_by_role),    cmocka_unit_test(what_does_not_exist_is_denied),
-        cmocka_unit_test(words_say_what_is_missing),
+        cmocka_unit_test(every_body_has_a_row),          cmocka_unit_test(every_kind_has_a_row),
+        cmocka_unit_test(F_171_bodies_by_role),          cmocka_unit_test(F_171_kinds_by_role),
+        cmocka_unit_test(F_171_tasks_by_role),           cmocka_unit_test(F_171_accounts_by_role),
+        cmocka_unit_test(what_does_not_exist_is_denied), cmocka_unit_test(words_say_what_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

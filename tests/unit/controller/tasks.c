@@ -2,23 +2,19 @@
 
 static const char id_a[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", id_b[] = "00000000000000000000000000";
 
-static Mail__TaskNew wish_for(const char *node, const char *id, Mail__NodeCheck *check)
-{
-    Mail__TaskNew wish = MAIL__TASK_NEW__INIT;
-
-    wish.node = (char *)node;
-    wish.task_id = (char *)id;
-    wish.verb_case = MAIL__TASK_NEW__VERB_NODE_CHECK;
-    wish.node_check = check;
-    return wish;
-}
 
 static Error *try_start(const char *node, const char *id, bool repair, char ret_id[TASK_ID_LEN + 1])
 {
     Mail__NodeCheck check = MAIL__NODE_CHECK__INIT;
+    Mail__TaskStart start = MAIL__TASK_START__INIT;
+    Mail__TaskNew wish = MAIL__TASK_NEW__INIT;
 
     check.has_repair = check.repair = repair;
-    Mail__TaskNew wish = wish_for(node, id, &check);
+    start.verb_case = MAIL__TASK_START__VERB_NODE_CHECK;
+    start.node_check = &check;
+    wish.node = (char *)node;
+    wish.task_id = (char *)id;
+    wish.start = &start;
     return tasks_start(tasks, &wish, "root", now_ms(), ret_id);
 }
 

@@ -34,12 +34,12 @@ static void test_scopes_of_a_node(void **state)
         uint64_t revision;
         const char *wanted;
     } cases[] = {
-        {"n1", 1, "node/n1 user-domain/staff instance/main"},
+        {"n1", 1, "node/n1 user-domain/staff instance/main backup"},
         {"n1", 3, "node/n1"},
         {"n1", 4, "node/n1 user-domain/staff"},
         {"n1", 0, "node/n1 user-domain/staff"},
         {"n2", 2, "node/n2"},
-        {"n2", 3, "node/n2 user-domain/staff instance/main"},
+        {"n2", 3, "node/n2 user-domain/staff instance/main backup"},
         {"n2", 5, "node/n2"},
         {"n2", 0, ""},
         {"n3", 0, "node/n3 user-domain/staff"},

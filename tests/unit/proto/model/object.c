@@ -89,11 +89,12 @@ static void subscriptions(void **state)
     instance->instance->user_domain = xstrdup("staff");
     assert_int_equal(object_subscriptions(instance, out, OBJECT_SUBSCRIPTIONS_MAX), 0);
     instance->instance->node = xstrdup("mx1");
-    assert_int_equal(object_subscriptions(instance, NULL, 0), 2);
-    assert_int_equal(object_subscriptions(instance, out, OBJECT_SUBSCRIPTIONS_MAX), 2);
+    assert_int_equal(object_subscriptions(instance, NULL, 0), 3);
+    assert_int_equal(object_subscriptions(instance, out, OBJECT_SUBSCRIPTIONS_MAX), 3);
     assert_string_equal(out[0].scope.text, "instance/main");
     assert_string_equal(out[1].scope.text, "user-domain/staff");
     assert_ptr_equal(out[1].node, instance->instance->node);
+    assert_string_equal(out[2].scope.text, "backup");
 
     domain->user_domain->node = xstrdup("mx1");
     domain->user_domain->replicas = xcalloc(3, sizeof(char *));

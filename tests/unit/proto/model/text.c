@@ -158,7 +158,32 @@ static const char every_kind[] = "version: 1\n"
                                  "  - kind: relay-client\n"
                                  "    instance: main\n"
                                  "    name: \"192.0.2.0/24\"\n"
-                                 "    description: printers\n";
+                                 "    description: printers\n"
+                                 "  - kind: destination\n"
+                                 "    name: vault\n"
+                                 "    repository: \"sftp:backup@vault.example.net:/srv/mail\"\n"
+                                 "    password: \"(hidden)\"\n"
+                                 "    env: \"(hidden)\"\n"
+                                 "    ssh_key: \"(hidden)\"\n"
+                                 "    known_hosts: [vault.example.net ssh-ed25519 AAAA]\n"
+                                 "    upload_limit: 2M\n"
+                                 "    download_limit: 4M\n"
+                                 "  - kind: plan\n"
+                                 "    name: nightly\n"
+                                 "    destinations: [vault]\n"
+                                 "    instances: [main]\n"
+                                 "    schedule: daily 02:10\n"
+                                 "    time_zone: Europe/Berlin\n"
+                                 "    jitter: 5m\n"
+                                 "    keep_last: 1\n"
+                                 "    keep_hourly: 2\n"
+                                 "    keep_daily: 3\n"
+                                 "    keep_weekly: 5\n"
+                                 "    keep_monthly: 7\n"
+                                 "    keep_yearly: 8\n"
+                                 "    check: 1d\n"
+                                 "    check_data: 5\n"
+                                 "    alarm_after: 3d\n";
 
 static const char every_kind_json[] =
     "{\"version\":1,\"items\":[\n"
@@ -189,7 +214,14 @@ static const char every_kind_json[] =
     "\"spam_retention\":\"off\"},\n"
     "{\"kind\":\"relay\",\"instance\":\"main\",\"name\":\"recipient/.example.com\",\"host\":\"smtp.example.net\","
     "\"port\":587,\"user\":\"us\",\"password\":\"(hidden)\",\"tls\":\"encrypt\",\"enabled\":false},\n"
-    "{\"kind\":\"relay-client\",\"instance\":\"main\",\"name\":\"192.0.2.0/24\",\"description\":\"printers\"}\n"
+    "{\"kind\":\"relay-client\",\"instance\":\"main\",\"name\":\"192.0.2.0/24\",\"description\":\"printers\"},\n"
+    "{\"kind\":\"destination\",\"name\":\"vault\",\"repository\":\"sftp:backup@vault.example.net:/srv/mail\","
+    "\"password\":\"(hidden)\",\"env\":\"(hidden)\",\"ssh_key\":\"(hidden)\","
+    "\"known_hosts\":[\"vault.example.net ssh-ed25519 AAAA\"],\"upload_limit\":\"2M\",\"download_limit\":\"4M\"},\n"
+    "{\"kind\":\"plan\",\"name\":\"nightly\",\"destinations\":[\"vault\"],\"instances\":[\"main\"],"
+    "\"schedule\":\"daily 02:10\",\"time_zone\":\"Europe/Berlin\",\"jitter\":\"5m\",\"keep_last\":1,"
+    "\"keep_hourly\":2,\"keep_daily\":3,\"keep_weekly\":5,\"keep_monthly\":7,\"keep_yearly\":8,\"check\":\"1d\","
+    "\"check_data\":5,\"alarm_after\":\"3d\"}\n"
     "]}\n";
 
 /* Every field of every kind is in the table above, so that a new one is not forgotten. */
@@ -225,8 +257,8 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *err = read_text(every_kind, &yaml);
     if (err)
         fail_msg("%s", err->what);
-    assert_int_equal(yaml.n, 14);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:61 f:68 f:76 f:85 ");
+    assert_int_equal(yaml.n, 16);
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:61 f:68 f:76 f:85 f:89 f:98 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
@@ -235,7 +267,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     DEFER(error_free) Error *wrong = read_text(every_kind_json, &json);
     if (wrong)
         fail_msg("%s", wrong->what);
-    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 f:14 f:15 ");
+    same_text(buf_text(&json.places), "f:2 f:3 f:4 f:5 f:6 f:7 f:8 f:9 f:10 f:11 f:12 f:13 f:14 f:15 f:16 f:17 ");
     assert_int_equal(json.n, yaml.n);
     for (size_t i = 0; i < json.n; i++)
         assert_true(object_equal(json.objects[i], yaml.objects[i]));
