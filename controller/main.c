@@ -1,4 +1,5 @@
 /* mail-controller: what the administrator wants, who may want it, and what every node says is so. */
+#include "copy.h"
 #include "door.h"
 #include "enrol.h"
 #include "events.h"
@@ -13,6 +14,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/proc.h"
+#include "seal/parcel.h"
 
 #include <arpa/inet.h>
 #include <getopt.h>
@@ -31,12 +33,14 @@ enum { REPORT_DEFAULT_MS = 10000, REPORT_LEAST_MS = 200, REPORT_MOST_MS = 60000 
 typedef struct Args {
     const char *root, *listen;
     Msec report_ms;
-    bool init;
+    bool init, restore;
+    bool copy;               /* as a child of the controller (copy.h) */
     unsigned long dkim_keys; /* to make, as a child of the controller (keypool.h); 0: run */
 } Args;
 
 static const char usage[] = "usage: mail-controller [--root DIR] [--report-ms N]\n"
                             "       mail-controller --init --listen ADDRESS:PORT [--root DIR]\n"
+                            "       mail-controller --restore [--root DIR] < COPY 3< PASSWORD\n"
                             "       mail-controller --version | --crash-points\n";
 
 static _Noreturn void wrong_usage(const char *what)
@@ -66,6 +70,8 @@ static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 *
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {"dkim-keys", required_argument, NULL, 'k'},
+        {"copy", no_argument, NULL, 'y'},
+        {"restore", no_argument, NULL, 'o'},
         {NULL, 0, NULL, 0},
     };
     Args args = {.root = "/", .report_ms = REPORT_DEFAULT_MS};
@@ -86,6 +92,12 @@ static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 *
             break;
         case 'l':
             args.listen = optarg;
+            break;
+        case 'y':
+            args.copy = true;
+            break;
+        case 'o':
+            args.restore = true;
             break;
         case 'k':
             if (!number(optarg, 1, KEYPOOL_MAX, &args.dkim_keys))
@@ -109,6 +121,8 @@ static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 *
         wrong_usage("too many words");
     if (args.init != (args.listen != NULL))
         wrong_usage("--init and --listen belong together");
+    if (args.init + args.restore + args.copy > 1)
+        wrong_usage("one thing at a time");
     return args;
 }
 
@@ -207,6 +221,9 @@ static Error *init(const Args *args)
     if (access(path.text, F_OK) == 0)
         return error_hint(error_new(ERROR_EXISTS, "there is a controller already: %s", path.text),
                           "nodes know it by this file: keep it, or remove it and join them all again");
+    if (copy_restore_broken(args->root))
+        return error_hint(error_new(ERROR_CONFLICT, "a restore was broken off here"),
+                          "mailctl controller restore FILE, once more");
     identity = identity_make(&listen);
     CRASH_POINT("controller.identity.writing");
     err = identity_write(path.text, identity);
@@ -215,6 +232,48 @@ static Error *init(const Args *args)
     CRASH_POINT("controller.identity.written");
     printf("controller made: nodes at %s, enrolment at %s, key %s\n", identity->endpoints[0],
            identity->enrol_endpoints[0], key_fingerprint(identity->public_key).text);
+    return NULL;
+}
+
+/* ---- restore ---- */
+
+enum { PASSWORD_FD = 3 };
+
+/* To its end: never on the command line, nor in the environment. */
+static Error *password_read(Secret **ret_password)
+{
+    uint8_t octets[PARCEL_PASSWORD_MAX + 1];
+    size_t n = 0;
+    ssize_t got = 1;
+
+    while (got > 0 && n < sizeof octets) {
+        got = read(PASSWORD_FD, octets + n, sizeof octets - n);
+        if (got > 0)
+            n += (size_t)got;
+    }
+    close(PASSWORD_FD);
+    if (got >= 0)
+        *ret_password = secret_new(octets, n);
+    wipe(octets, sizeof octets);
+    return got < 0 ? error_system("password, from descriptor %d", PASSWORD_FD) : NULL;
+}
+
+static Error *restore(const Args *args)
+{
+    DEFER(secret_free) Secret *password = NULL;
+    DEFER(copy_info_free) Mail__CopyInfo *info = NULL;
+
+    Error *err = password_read(&password);
+    if (!err)
+        err = become_controller(args->root);
+    if (err && err->code == ERROR_CONFLICT)
+        err = error_hint(err, "a controller runs here: it can only be restored where there is none");
+    if (!err)
+        err = copy_restore(args->root, STDIN_FILENO, password, &info);
+    if (err)
+        return err;
+    printf("controller restored: revision %" PRIu64 ", %" PRIu64 " objects, key %s; start mail-controller\n",
+           info->revision, info->n_objects, key_fingerprint(info->controller_key).text);
     return NULL;
 }
 
@@ -289,6 +348,7 @@ static Error *open_parts(Controller *controller, const Args *args)
             .nodes = controller->nodes,
             .tasks = controller->tasks,
             .events = controller->events,
+            .root = args->root,
             .socket = socket.text,
         },
         &controller->requests);
@@ -305,8 +365,10 @@ static Error *controller_open(const Args *args, Controller **ret_controller)
     err = identity_read(path_in(args->root, "etc/mailnode/controller/identity").text, &controller->identity);
     if (err && err->code == ERROR_NOT_FOUND)
         err = error_hint(err, "mail-controller --init --listen ADDRESS:PORT");
-    if (!err)
+    if (!err) {
+        copy_restore_sweep(args->root);
         err = open_parts(controller, args);
+    }
     if (err)
         return err;
     *ret_controller = controller;
@@ -347,6 +409,18 @@ static int make_keys(unsigned long n)
     return err ? main_fail(program, &err) : 0;
 }
 
+static int make_copy(const char *root)
+{
+    if (nice(5) == -1)
+        log_debug("not niced");
+    Error *err = path_root_check(root);
+    if (!err)
+        err = proc_become(user);
+    if (!err)
+        err = copy_serve(root);
+    return err ? main_fail(program, &err) : 0;
+}
+
 static int run(const Args *args)
 {
     DEFER(controller_free) Controller *controller = NULL;
@@ -368,9 +442,11 @@ int main(int argc, char **argv)
     proc_seal();
     if (args.dkim_keys)
         return make_keys(args.dkim_keys);
+    if (args.copy)
+        return make_copy(args.root);
     stop_on_signals();
-    if (!args.init)
+    if (!args.init && !args.restore)
         return run(&args);
-    Error *err = init(&args);
+    Error *err = args.init ? init(&args) : restore(&args);
     return err ? main_fail(program, &err) : 0;
 }

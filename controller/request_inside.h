@@ -50,7 +50,8 @@ struct Requests {
     Keyless *keyless;
     Talk *talks;
     size_t n_remote;
-    bool again; /* something came while answers went out */
+    bool again;   /* something came while answers went out */
+    bool copying; /* one at a time */
     Msec started_at;
     uint64_t nodes_seen, tasks_seen, events_seen; /* moves, as far as looked at */
     struct Refusing *refusing;                    /* being taken back */
@@ -77,8 +78,9 @@ struct Talk {
 };
 
 typedef struct AskType {
-    bool (*run)(Ask *ask, Msec now); /* true: answered to the end, or given up */
-    void (*done)(void *data);        /* frees what goes on; may be NULL */
+    bool (*run)(Ask *ask, Msec now);            /* true: answered to the end, or given up */
+    void (*done)(void *data);                   /* frees what goes on; may be NULL */
+    void (*wait)(const Ask *ask, Waiter *wake); /* what else wakes it; may be NULL */
 } AskType;
 
 struct Ask {
@@ -137,6 +139,10 @@ RequestHandler request_node_revoke, request_node_resync, request_task_stop;
 RequestHandler request_directory;
 RequestHandler request_tables, request_backups;
 bool directory_ask_is(const Ask *ask);
+
+/* ---- request_copy.c ---- */
+
+RequestHandler request_copy;
 
 /* ---- request_refusals.c: what nodes refused after the commit ---- */
 

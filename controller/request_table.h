@@ -37,6 +37,7 @@ typedef enum RequestVerb {
     REQUEST_DIRECTORY,
     REQUEST_TABLES,
     REQUEST_BACKUPS,
+    REQUEST_COPY,
     N_REQUEST_VERBS
 } RequestVerb;
 

@@ -41,6 +41,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_DIRECTORY] = request_directory,
     [REQUEST_TABLES] = request_tables,
     [REQUEST_BACKUPS] = request_backups,
+    [REQUEST_COPY] = request_copy,
 };
 
 /* ---- begin and end ---- */
@@ -362,7 +363,10 @@ void requests_wait(Requests *requests, Waiter *wake)
     for (const Talk *talk = requests->talks; talk; talk = talk->next) {
         if (talk->peer)
             local_peer_wait(talk->peer, wake);
-        for (const Ask *ask = talk->asks; ask; ask = ask->next)
+        for (const Ask *ask = talk->asks; ask; ask = ask->next) {
             waiter_at(wake, ask->at);
+            if (ask->type && ask->type->wait)
+                ask->type->wait(ask, wake);
+        }
     }
 }

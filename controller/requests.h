@@ -21,6 +21,7 @@ typedef struct RequestsParts { /* all outlive it */
     Nodes *nodes;
     Tasks *tasks;
     Events *events;
+    const char *root;   /* below which all of it lies: for children */
     const char *socket; /* path of mailctl's socket, 0666: peer credentials decide */
 } RequestsParts;
 

@@ -85,6 +85,12 @@ const Flag flags[N_FLAGS] = {
 const Command commands[] = {
     {.noun = "controller", .verb = "init", .fields = "listen", .words = "make this machine the controller of a new cluster",
      .example = "controller init listen=192.0.2.1:6464", .run = run_controller_init},
+    {.noun = "controller", .verb = "backup", .key = "FILE", .fields = "password",
+     .words = "all that makes the controller, sealed under a password, as one file; read back before it has its name",
+     .example = "controller backup /root/controller.sealed password=@backup.pw", .run = run_controller_backup},
+    {.noun = "controller", .verb = "restore", .key = "FILE", .fields = "password",
+     .words = "make this machine the controller that the file is of; nodes that know more are shown as forked",
+     .example = "controller restore /root/controller.sealed password=@backup.pw", .run = run_controller_restore},
 
     ADD("admin", "NAME", "let a user, a group or a remote key use mailctl",
         "admin add helpdesk role=operator group=helpdesk instances=main"), .flags = ADDING},

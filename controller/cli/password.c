@@ -93,12 +93,18 @@ static Error *ask_once(const char *question, Password *password)
     return err;
 }
 
+static Error *ask_first(const char *whose, bool may_be_none, Password *password)
+{
+    DEFER(xfree) char *shown = escaped(whose);
+    DEFER(xfree) char *question = xasprintf("Password of %s%s: ", shown, may_be_none ? " (nothing: none)" : "");
+
+    return ask_once(question, password);
+}
+
 static Error *ask_twice(Cli *cli, const char *whose, bool may_be_none, Password *password)
 {
     DEFER(password_done) Password again = {0};
-    DEFER(xfree) char *shown = escaped(whose);
-    DEFER(xfree) char *question = xasprintf("Password of %s%s: ", shown, may_be_none ? " (nothing: none)" : "");
-    Error *err = ask_once(question, password);
+    Error *err = ask_first(whose, may_be_none, password);
 
     if (err || (password->size == 0 && may_be_none))
         return err;
@@ -149,6 +155,27 @@ Error *password_take(Cli *cli, const char *from, bool ask, const char *whose, Pa
         return error_in(err, "password");
     if (password.size == 0)
         return NULL;
+    *ret_password = password;
+    password = (Password){0};
+    return NULL;
+}
+
+Error *password_take_once(const char *from, const char *whose, Password *ret_password)
+{
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+    DEFER(password_done) Password password = {0};
+    Error *err = NULL;
+
+    if (from && *from == '@')
+        err = from_file(from + 1, &password);
+    else if (from && !terminal)
+        err = from_stdin(&password);
+    else if (terminal)
+        err = ask_first(whose, false, &password);
+    if (!err && terminal && (!from || *from != '@'))
+        err = form_check(&password, "password");
+    if (err)
+        return error_in(err, "password");
     *ret_password = password;
     password = (Password){0};
     return NULL;

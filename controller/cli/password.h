@@ -15,4 +15,6 @@ enum { PASSWORD_MAX = 1024 };
 /* from: "@FILE", "-" (stdin, where a terminal is asked twice without echo), or NULL: 'ask' a terminal if there is one; an
  * empty answer then is none.  'whose' is shown in the question.  INVALID: empty, too long, a NUL or no UTF-8 in it. */
 CHECKED Error *password_take(Cli *cli, const char *from, bool ask, const char *whose, Password *ret_password);
+/* The same of one that is there already: a terminal is asked once. */
+CHECKED Error *password_take_once(const char *from, const char *whose, Password *ret_password);
 void password_done(Password *password);

@@ -35,6 +35,10 @@ enum { STORE_SCHEMA = 2 }; /* user_version; each older one has its migration */
 CHECKED Error *store_open(const char *path, Store **ret_store);
 void store_free(Store **store);
 
+/* The whole store at 'path', which another program may have open and go on changing, as it is at one moment: to 'to', which
+ * must not be there (0600).  Without its key file. */
+CHECKED Error *store_copy(const char *path, const char *to);
+
 /* ---- changing ---- */
 
 CHECKED Error *store_begin(Store *store);

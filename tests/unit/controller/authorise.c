@@ -42,7 +42,7 @@ static const struct {
     {MAIL__ENVELOPE__BODY_NODE_REVOKE, NULL, "a"},     {MAIL__ENVELOPE__BODY_NODE_RESYNC, NULL, "a"},
     {MAIL__ENVELOPE__BODY_TABLES_READ, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_DIRECTORY, NULL, "voalm"},
     {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "oalm"},     {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
-    {MAIL__ENVELOPE__BODY_BACKUP_READ, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_BACKUP_READ, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_STORE_COPY, NULL, "a"},
 };
 enum { N_ROWS = sizeof bodies / sizeof *bodies };
 
