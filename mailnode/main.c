@@ -2,6 +2,7 @@
 #include "engine/change.h"
 #include "engine/layout.h"
 #include "engine/logs.h"
+#include "tasks/job.h"
 #include "tasks/trace.h"
 #include "verbs.h"
 
@@ -23,7 +24,7 @@ static const char program[] = "mail-engine";
 
 enum { HALT_MS = 60000 };
 
-typedef enum Verb { VERB_RUN, VERB_HALT, VERB_TRACE } Verb;
+typedef enum Verb { VERB_RUN, VERB_HALT, VERB_TRACE, VERB_JOB } Verb;
 
 typedef struct Args {
     Verb verb;
@@ -40,6 +41,17 @@ static _Noreturn void wrong_usage(const char *what)
 {
     fprintf(stderr, "%s: %s\n%s", program, what, usage);
     exit(2);
+}
+
+static Verb verb_of(const char *word)
+{
+    if (strcmp(word, "halt") == 0)
+        return VERB_HALT;
+    if (strcmp(word, "trace") == 0)
+        return VERB_TRACE;
+    if (strcmp(word, "job") == 0) /* started by ourselves (tasks/job_run.h), with a socket as stdin */
+        return VERB_JOB;
+    wrong_usage("no such verb");
 }
 
 static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 */
@@ -72,10 +84,8 @@ static Args args_parse(int argc, char **argv) /* wrong usage ends here, with 2 *
             exit(2);
         }
     }
-    if (optind < argc && strcmp(argv[optind], "halt") != 0 && strcmp(argv[optind], "trace") != 0)
-        wrong_usage("no such verb");
     if (optind < argc)
-        args.verb = *argv[optind++] == 'h' ? VERB_HALT : VERB_TRACE;
+        args.verb = verb_of(argv[optind++]);
     if (args.verb == VERB_TRACE) {
         if (optind == argc)
             wrong_usage("trace: write a queue id, a Message-ID or an address");
@@ -231,6 +241,17 @@ static int run_trace(const Args *args)
     return err ? main_fail(program, &err) : 0;
 }
 
+/* ---- job: what mail-engine starts for what takes long ---- */
+
+static int run_job(const Args *args)
+{
+    Error *err = root_check(args->root);
+
+    if (err)
+        return main_fail(program, &err);
+    return job_main(strcmp(args->root, "/") == 0 ? "" : args->root, STDIN_FILENO);
+}
+
 /* Keys pass through here. */
 static void no_core(void)
 {
@@ -251,6 +272,8 @@ int main(int argc, char **argv)
         return run_halt(&args);
     case VERB_TRACE:
         return run_trace(&args);
+    case VERB_JOB:
+        return run_job(&args);
     case VERB_RUN:
         break;
     }

@@ -7,6 +7,8 @@
 #include "engine/refresh.h"
 #include "local/local.h"
 #include "tables/places.h"
+#include "tasks/job.h"
+#include "tasks/job_run.h"
 #include "tasks/node_task.h"
 
 #include <inttypes.h>
@@ -14,7 +16,8 @@
 #include <string.h>
 
 enum {
-    TALKS_MAX = 8,   /* the agent has one, a person with root another */
+    TALKS_MAX = 24, /* the agent has one, and one for each job; a person with root another */
+    JOBS_MAX = 16,
     WAITING_MAX = 4, /* requests of one connection that are not answered yet */
     OBJECTS_MAX = 1000,
     FACTS_MAX = 64,
@@ -38,7 +41,13 @@ typedef struct Talk {
 } Talk;
 
 /* What is under way, one in each lane.  talk NULL: who asked is gone. */
-typedef enum Lane { LANE_AT_ONCE, LANE_CHANGE, LANE_TASK, N_LANES } Lane;
+typedef enum Lane { LANE_AT_ONCE, LANE_CHANGE, LANE_TASK, LANE_JOB, N_LANES } Lane;
+
+/* Jobs are many at a time; each is of the first request of its connection. */
+typedef struct Running {
+    JobRun *run;
+    LocalPeer *whose;
+} Running;
 
 struct Verbs {
     VerbsParts with;
@@ -53,6 +62,8 @@ struct Verbs {
     LocalPeer *prepared_by; /* NULL: nothing is prepared, or its switch has been asked for */
     Refreshing *refreshing;
     NodeTask *task;
+    Running jobs[JOBS_MAX];
+    size_t n_jobs;
     bool again; /* what was under way ended with its asker */
 };
 
@@ -189,14 +200,37 @@ static Error *refresh_begin(Verbs *verbs, Talk *talk, Msec now)
     return refreshing_start(&in_force, verbs->with.root, asked, &verbs->refreshing);
 }
 
+/* Is this for a process of its own? */
+static bool is_job(const Envelope *envelope)
+{
+    const Mail__EngineTask *asked =
+        envelope->body_case == MAIL__ENVELOPE__BODY_ENGINE_TASK ? envelope->engine_task : NULL;
+
+    return asked && (asked->read || (asked->task && job_verb(asked->task->verb_case)));
+}
+
+static Error *job_begin(Verbs *verbs, Talk *talk)
+{
+    JobRun *run = NULL;
+
+    Error *err = job_run_start(verbs->with.root, talk->waiting[0].envelope, &run);
+    if (!err)
+        verbs->jobs[verbs->n_jobs++] = (Running){.run = run, .whose = talk->peer};
+    return err;
+}
+
 static Error *task_begin(Verbs *verbs, Talk *talk, Msec now)
 {
     const Mail__TaskStart *task = talk->waiting[0].envelope->engine_task->task;
     const NodeTaskParts parts = {
         .root = verbs->with.root, .change = verbs->with.change, .supervise = verbs->with.supervise};
 
-    if (!task || strlen(task->task_id) != TASK_ID_LEN)
+    if (task && (!task->task_id || strlen(task->task_id) != TASK_ID_LEN))
         return error_new(ERROR_INVALID, "a task has an id of %d characters", TASK_ID_LEN);
+    if (is_job(talk->waiting[0].envelope))
+        return job_begin(verbs, talk);
+    if (!task)
+        return error_new(ERROR_INVALID, "there is no task in it");
     return node_task_start(&parts, task, now, &verbs->task);
 }
 
@@ -220,6 +254,11 @@ static const struct Row *row_of(BodyCase body)
         if (rows[i].body == body)
             return &rows[i];
     return NULL;
+}
+
+static Lane lane_of(const Envelope *envelope)
+{
+    return is_job(envelope) ? LANE_JOB : row_of(envelope->body_case)->lane;
 }
 
 /* ---- what arrives ---- */
@@ -249,8 +288,20 @@ static void talk_end(Talk *talk, uint64_t id, Error *err)
     error_free(&err);
 }
 
+/* Who says this has one request under way, or none any more: the answer is that request's. */
+static void cancel(const Verbs *verbs, const Talk *talk)
+{
+    for (size_t i = 0; i < verbs->n_jobs; i++)
+        if (verbs->jobs[i].whose == talk->peer)
+            job_run_cancel(verbs->jobs[i].run);
+}
+
 static void take(Verbs *verbs, Talk *talk, Envelope **envelope)
 {
+    if ((*envelope)->body_case == MAIL__ENVELOPE__BODY_TASK_CANCEL) {
+        cancel(verbs, talk);
+        return;
+    }
     if (!row_of((*envelope)->body_case)) {
         talk_end(talk, (*envelope)->id,
                  error_new(ERROR_INVALID, "%s: nobody asks this of mail-engine", body_name((*envelope)->body_case)));
@@ -307,6 +358,21 @@ static void accept_all(Verbs *verbs, Msec now)
 
 /* ---- what goes away ---- */
 
+static void job_drop(Verbs *verbs, size_t i)
+{
+    job_run_free(&verbs->jobs[i].run);
+    verbs->jobs[i] = verbs->jobs[--verbs->n_jobs];
+}
+
+static void jobs_forget(Verbs *verbs, const LocalPeer *peer)
+{
+    for (size_t i = 0; i < verbs->n_jobs;)
+        if (verbs->jobs[i].whose == peer)
+            job_drop(verbs, i);
+        else
+            i++;
+}
+
 /* What it prepared is nobody's any more; a switch, a refresh and the daemons go on. */
 static void forget(Verbs *verbs, const LocalPeer *peer)
 {
@@ -318,6 +384,7 @@ static void forget(Verbs *verbs, const LocalPeer *peer)
     }
     if (verbs->whose[LANE_TASK] == peer)
         node_task_free(&verbs->task);
+    jobs_forget(verbs, peer);
     for (Lane lane = 0; lane < N_LANES; lane++)
         if (verbs->whose[lane] == peer)
             verbs->whose[lane] = NULL;
@@ -398,6 +465,38 @@ static void task_mind(Verbs *verbs, Msec now)
     node_task_free(&verbs->task);
 }
 
+/* What one job says is said to who asked.  True: that was its last word. */
+static bool job_pass(Talk *talk, JobRun *run)
+{
+    for (Envelope *said; !talk->ended && (said = job_run_next(run)); envelope_free(&said)) {
+        bool last = said->last;
+        said->id = 0;
+        said->has_id = false;
+        said->in_reply_to = talk->waiting[0].envelope->id;
+        said->has_in_reply_to = true;
+        talk->ended = !local_send(talk->peer, said) || talk->ended;
+        if (!last)
+            continue;
+        envelope_free(&said);
+        return true;
+    }
+    return false;
+}
+
+static void jobs_mind(Verbs *verbs)
+{
+    for (size_t i = 0; i < verbs->n_jobs;) {
+        Talk *talk = talk_of(verbs, verbs->jobs[i].whose);
+        if (!talk || !job_pass(talk, verbs->jobs[i].run)) {
+            i++;
+            continue;
+        }
+        request_drop(talk);
+        job_drop(verbs, i);
+    }
+    job_run_sweep();
+}
+
 static bool lane_free(const Verbs *verbs, Lane lane)
 {
     switch (lane) {
@@ -405,6 +504,8 @@ static bool lane_free(const Verbs *verbs, Lane lane)
         return verbs->changing == MAIL__ENVELOPE__BODY__NOT_SET && !change_busy(verbs->with.change);
     case LANE_TASK:
         return !verbs->task;
+    case LANE_JOB:
+        return verbs->n_jobs < JOBS_MAX;
     case LANE_AT_ONCE:
     case N_LANES:
         break;
@@ -421,7 +522,7 @@ static Talk *next(Verbs *verbs)
         Talk *talk = &verbs->talks[i];
         if (talk->ended || talk->under_way || !talk->n_waiting)
             continue;
-        if (lane_free(verbs, row_of(talk->waiting[0].envelope->body_case)->lane) &&
+        if (lane_free(verbs, lane_of(talk->waiting[0].envelope)) &&
             (!found || talk->waiting[0].number < found->waiting[0].number))
             found = talk;
     }
@@ -441,7 +542,8 @@ static void begin(Verbs *verbs, Talk *talk, Msec now)
     if (!talk->n_waiting || talk->waiting[0].number != number)
         return; /* answered */
     talk->under_way = true;
-    verbs->whose[row->lane] = talk->peer;
+    if (lane_of(talk->waiting[0].envelope) != LANE_JOB)
+        verbs->whose[row->lane] = talk->peer;
     if (row->lane == LANE_CHANGE)
         verbs->changing = row->body;
 }
@@ -453,6 +555,7 @@ static Talk *under_way(Verbs *verbs, Msec now)
         change_mind(verbs, now);
     if (verbs->task)
         task_mind(verbs, now);
+    jobs_mind(verbs);
     return next(verbs);
 }
 
@@ -488,6 +591,8 @@ void verbs_free(Verbs **verbs)
         return;
     for (size_t i = 0; i < (*verbs)->n_talks; i++)
         talk_free(&(*verbs)->talks[i]);
+    while ((*verbs)->n_jobs)
+        job_drop(*verbs, 0);
     refreshing_free(&(*verbs)->refreshing);
     node_task_free(&(*verbs)->task);
     local_server_free(&(*verbs)->server);
@@ -521,4 +626,6 @@ void verbs_wait(Verbs *verbs, Waiter *wake)
         refreshing_wait(verbs->refreshing, wake);
     if (verbs->task)
         node_task_wait(verbs->task, wake);
+    for (size_t i = 0; i < verbs->n_jobs; i++)
+        job_run_wait(verbs->jobs[i].run, wake);
 }

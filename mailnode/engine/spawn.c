@@ -32,11 +32,11 @@ static void signals_as_new(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void descriptors(int out)
+static void descriptors(int in, int out)
 {
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0)
+    if (!in)
+        in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0)
         _exit(EXIT_NOT_PREPARED);
     if (close_range(3, ~0U, 0) != 0)
         give_up(EXIT_NOT_PREPARED, "close", "descriptors");
@@ -68,7 +68,7 @@ void spawn_clean(const SpawnSpec *spec, pid_t parent)
 
     setsid();
     signals_as_new();
-    descriptors(spec->out);
+    descriptors(spec->in, spec->out);
     environment(spec->env);
     umask(spec->umask);
     if (spec->user)

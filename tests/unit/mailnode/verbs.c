@@ -464,17 +464,18 @@ static void too_many_at_once_end_the_connection(void **state)
     local_peer_free(&peer);
 }
 
-static void there_are_eight_connections(void **state)
+static void there_are_so_many_connections(void **state)
 {
-    LocalPeer *peers[8], *ninth = NULL;
+    enum { TALKS_MAX = 24 };
+    LocalPeer *peers[TALKS_MAX], *beyond = NULL;
     (void)state;
-    for (size_t i = 0; i < 8; i++)
+    for (size_t i = 0; i < TALKS_MAX; i++)
         peers[i] = talk();
-    ok(local_connect(socket_path.text, "test", &ninth));
-    assert_null(hear(ninth));
-    local_peer_free(&ninth);
-    expect_body(abort_ask(peers[7]), MAIL__ENVELOPE__BODY_DONE);
-    for (size_t i = 0; i < 8; i++)
+    ok(local_connect(socket_path.text, "test", &beyond));
+    assert_null(hear(beyond));
+    local_peer_free(&beyond);
+    expect_body(abort_ask(peers[TALKS_MAX - 1]), MAIL__ENVELOPE__BODY_DONE);
+    for (size_t i = 0; i < TALKS_MAX; i++)
         local_peer_free(&peers[i]);
 }
 
@@ -532,7 +533,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(hostile_users_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_in_the_list_ends_the_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_at_once_end_the_connection, setup, teardown),
-        cmocka_unit_test_setup_teardown(there_are_eight_connections, setup, teardown),
+        cmocka_unit_test_setup_teardown(there_are_so_many_connections, setup, teardown),
         cmocka_unit_test_setup_teardown(others_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_is_refused, setup, teardown),
     };
