@@ -144,6 +144,10 @@ bool directory_ask_is(const Ask *ask);
 
 RequestHandler request_copy;
 
+/* ---- request_secrets.c ---- */
+
+RequestHandler request_secrets;
+
 /* ---- request_refusals.c: what nodes refused after the commit ---- */
 
 void refusals_run(Requests *requests, Msec now);    /* before the batch */

@@ -38,6 +38,7 @@ typedef enum RequestVerb {
     REQUEST_TABLES,
     REQUEST_BACKUPS,
     REQUEST_COPY,
+    REQUEST_SECRETS,
     N_REQUEST_VERBS
 } RequestVerb;
 

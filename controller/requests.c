@@ -42,6 +42,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_TABLES] = request_tables,
     [REQUEST_BACKUPS] = request_backups,
     [REQUEST_COPY] = request_copy,
+    [REQUEST_SECRETS] = request_secrets,
 };
 
 /* ---- begin and end ---- */

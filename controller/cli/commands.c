@@ -272,6 +272,11 @@ const Command commands[] = {
     REMOVE("relay-client", "ADDRESS[/BITS]", "it is outside again from now on", "relay-client remove 192.0.2.0/24"),
      .flags = REMOVING | SCOPED},
 
+    {.noun = "destination", .verb = "recovery-sheet", .key = "NAME", .kind = "destination", .flags = ASKING,
+     .loses = "the password and the logins of the backups are shown: whoever sees them reads all mail in them",
+     .words = "what opens its repositories without a controller: for paper, or a safe",
+     .example = "destination recovery-sheet vault --yes > vault.sheet", .run = run_recovery_sheet},
+
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",
      .example = "task show 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_show},
