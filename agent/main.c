@@ -126,10 +126,12 @@ typedef struct Agent {
     Report *report;
     Usage *usage;
     Apply *apply;
+    Jobs *jobs;
+    JobTasks *job_tasks;
     Tasks *tasks;
     Asked *asked;
-    Path tables, slapd;
-    char *complained; /* about node.db, said once */
+    Path tables, slapd, socket; /* socket: of mail-engine */
+    char *complained;           /* about node.db, said once */
 } Agent;
 
 static void agent_free(Agent **agent)
@@ -138,6 +140,8 @@ static void agent_free(Agent **agent)
         return;
     asked_free(&(*agent)->asked);
     tasks_free(&(*agent)->tasks);
+    job_tasks_free(&(*agent)->job_tasks);
+    jobs_free(&(*agent)->jobs);
     apply_free(&(*agent)->apply);
     usage_free(&(*agent)->usage);
     report_free(&(*agent)->report);
@@ -217,7 +221,8 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     if (err)
         return err;
     agent->tables = path_in(args->root, "var/lib/mailnode/tables");
-    agent->engine = engine_new(path_in(args->root, "run/mailnode/engine/engine.sock").text);
+    agent->socket = path_in(args->root, "run/mailnode/engine/engine.sock");
+    agent->engine = engine_new(agent->socket.text);
     snprintf(agent->slapd.text, sizeof agent->slapd.text, PLACE_LDAPI, strcmp(args->root, "/") == 0 ? "" : args->root);
     agent->directory = directory_new(&(DirectoryParts){
         .link = agent->link,
@@ -246,7 +251,10 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
         &agent->apply);
     if (err)
         return err;
-    agent->tasks = tasks_new(agent->link, agent->journal, agent->engine, agent->apply, agent->report);
+    agent->jobs =
+        jobs_new(&(JobsParts){.socket = agent->socket.text, .node = agent->identity->node, .journal = agent->journal});
+    agent->job_tasks = job_tasks_new(agent->link, agent->journal, agent->jobs);
+    agent->tasks = tasks_new(agent->link, agent->journal, agent->engine, agent->job_tasks, agent->apply, agent->report);
     agent->asked = asked_new(agent->link, agent->journal, agent->apply, agent->usage);
     *ret_agent = agent;
     agent = NULL;
@@ -286,7 +294,9 @@ static int run(const Args *args)
         accounts_run(agent->accounts, now); /* what the directory says */
         usage_run(agent->usage, now);       /* what Dovecot says */
         apply_run(agent->apply, now);       /* journal to mail-engine, then to the tables */
+        jobs_run(agent->jobs, now);         /* what jobs of mail-engine say */
         tasks_run(agent->tasks, now);
+        job_tasks_run(agent->job_tasks, now);
         asked_run(agent->asked, now);
         report_run(agent->report, agent->link, now); /* what is so goes out */
         Waiter wake = waiter_start();
@@ -296,7 +306,9 @@ static int run(const Args *args)
         accounts_wait(agent->accounts, &wake);
         usage_wait(agent->usage, &wake);
         apply_wait(agent->apply, &wake);
+        jobs_wait(agent->jobs, &wake);
         tasks_wait(agent->tasks, &wake);
+        job_tasks_wait(agent->job_tasks, &wake);
         asked_wait(agent->asked, &wake);
         report_wait(agent->report, agent->link, &wake);
         waiter_block(&wake); /* the only place that sleeps */

@@ -27,6 +27,7 @@ struct Tasks {
     Link *link;
     Journal *journal;
     Engine *engine;
+    JobTasks *jobs;
     Apply *apply;
     Report *report;
     bool swept;       /* what an earlier life left unfinished has its result */
@@ -40,11 +41,12 @@ struct Tasks {
     bool cancelled;    /* mail-engine's answer is still awaited */
 };
 
-Tasks *tasks_new(Link *link, Journal *journal, Engine *engine, Apply *apply, Report *report)
+Tasks *tasks_new(Link *link, Journal *journal, Engine *engine, JobTasks *jobs, Apply *apply, Report *report)
 {
     Tasks *tasks = xcalloc(1, sizeof *tasks);
 
-    *tasks = (Tasks){.link = link, .journal = journal, .engine = engine, .apply = apply, .report = report};
+    *tasks =
+        (Tasks){.link = link, .journal = journal, .engine = engine, .jobs = jobs, .apply = apply, .report = report};
     return tasks;
 }
 
@@ -323,6 +325,22 @@ static bool answered(Tasks *tasks)
 
 /* ---- the controller's words ---- */
 
+/* A job has come to its end. */
+static void job_ended(void *context, Mail__TaskResult *result)
+{
+    Tasks *tasks = context;
+
+    end(tasks, result, result->task_id, NULL);
+}
+
+static void job_start(Tasks *tasks, const Mail__TaskStart *task)
+{
+    say_running(tasks, task->task_id);
+    Error *err = job_tasks_start(tasks->jobs, task, job_ended, tasks);
+    if (err)
+        end_without(tasks, task->task_id, MAIL__TASK_STATE__FAILED, err);
+}
+
 /* What the task is, apart from its id and deadline: the packed verb. */
 static Digest content_of(const Mail__TaskStart *task)
 {
@@ -377,6 +395,10 @@ static void start(Tasks *tasks, Envelope **envelope, Msec now)
     }
     if (known.there)
         return;
+    if (job_is(task->verb_case)) {
+        job_start(tasks, task);
+        return;
+    }
     if (task->verb_case != MAIL__TASK_START__VERB_NODE_CHECK && task->verb_case != MAIL__TASK_START__VERB_NODE_DOCTOR) {
         end_without(tasks, id, MAIL__TASK_STATE__FAILED, error_new(ERROR_UNSUPPORTED, "this node knows no such task"));
         return;
@@ -404,6 +426,8 @@ static void cancel(Tasks *tasks, const char *id)
         envelope_free(&tasks->next);
         return;
     }
+    if (job_tasks_cancel(tasks->jobs, id))
+        return;                                                        /* it says when it has ended */
     Error *err = journal_tasks(tasks->journal, id, say_stored, tasks); /* too late: what became of it */
     log_stop(LOG_LEVEL_ERROR, "task not read", &err);
 }

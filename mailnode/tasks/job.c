@@ -129,7 +129,7 @@ void job_progress(Job *job, uint64_t done, uint64_t of, const char *unit)
     Mail__TaskProgress progress = MAIL__TASK_PROGRESS__INIT;
     Msec now = clock_ms();
 
-    if (job->said_at && now < job->said_at + PROGRESS_MS)
+    if (!asked(job)->task || (job->said_at && now < job->said_at + PROGRESS_MS))
         return;
     job->said_at = now;
     progress.task_id = (char *)(uintptr_t)job_id(job);

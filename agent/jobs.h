@@ -1,0 +1,36 @@
+/* jobs.h - jobs of mail-engine (mailnode/tasks/job.h) that run for this agent, each over a connection of its own
+ *
+ * A job gets what it needs along: the objects that its verb names, those of the node's instance that bear on it, and
+ * the secrets of its destinations.
+ */
+#pragma once
+#include "journal.h"
+#include "local/envelope.h"
+
+typedef struct Jobs Jobs;
+
+enum { JOBS_MAX = 16 };
+
+typedef struct JobsParts { /* all outlive the Jobs */
+    const char *socket;    /* of mail-engine */
+    const char *node;
+    Journal *journal;
+} JobsParts;
+
+/* What a job says: TaskProgress, BackupRows; its end is a TaskResult, the last BackupRows (with 'last'), or a Failure:
+ * nothing comes behind that.  Borrowed for the call. */
+typedef void JobHeard(void *context, uint64_t job, const Envelope *said);
+
+Jobs *jobs_new(const JobsParts *parts);
+void jobs_free(Jobs **jobs); /* what runs is given up: mail-engine ends it */
+void jobs_run(Jobs *jobs, Msec now);
+void jobs_wait(const Jobs *jobs, Waiter *wake);
+
+bool job_is(Mail__TaskStart__VerbCase verb); /* a job's verb, and not a task of the agent's own */
+
+/* Starts a task, or (read) asks a question.  staged: the name of a file in the agent's folder "stage", or NULL.
+ * NOT_FOUND: what it names is not stated; UNAVAILABLE: mail-engine is away, or JOBS_MAX run. */
+CHECKED Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, const char *staged, JobHeard *heard, void *context,
+                          uint64_t *ret_job);
+CHECKED Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void *context, uint64_t *ret_job);
+void jobs_cancel(Jobs *jobs, uint64_t job);
