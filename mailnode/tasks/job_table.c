@@ -1,11 +1,19 @@
 /* Which verb is which job. */
 #include "tasks/job.h"
 
+#include "tasks/backup.h"
+
 #include <stddef.h>
 
 JobVerb *job_verb(Mail__TaskStart__VerbCase verb)
 {
     switch (verb) {
+    case MAIL__TASK_START__VERB_DESTINATION_CHECK:
+        return job_destination_check;
+    case MAIL__TASK_START__VERB_BACKUP_RUN:
+        return job_backup_run;
+    case MAIL__TASK_START__VERB_BACKUP_VERIFY:
+        return job_backup_verify;
     default:
         return NULL;
     }

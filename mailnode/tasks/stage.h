@@ -1,0 +1,19 @@
+/* stage.h - what a backup holds beside mail: each database copied by its owner
+ *
+ *     STATE/objects              the node's state at one revision with its secrets, as the agent staged it
+ *     STATE/directory-NAME.ldif  each user domain whose slapd is here (slapcat, which reads one moment of it)
+ *     STATE/redis.rdb            what the spam filter has learned (BGSAVE, then the file that it made)
+ *
+ * The manifest comes beside them later (manifest.h).
+ */
+#pragma once
+#include "base/error.h"
+#include "tasks/job.h"
+
+#define STATE_OBJECTS "objects"
+#define STATE_DIRECTORY "directory-%s.ldif"
+#define STATE_REDIS "redis.rdb"
+
+/* Makes 'state' anew, empty, root's alone; then all of the above.  An owner that fails does not keep the others from being
+ * staged: the first one that did is the error.  CONFLICT: cancelled. */
+CHECKED Error *stage_state(Job *job, const char *state);

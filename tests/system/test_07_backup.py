@@ -1,0 +1,249 @@
+"""SPEC 7: backups, on a node with real mail: what a run saves, and what it says when it cannot."""
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from harness import paths, wait_until
+from harness.jobs import Jobs, PASSWORD
+from harness.mail import text_message
+import control_pb2
+
+pytestmark = pytest.mark.xdist_group("backup")
+
+DONE, FOUND, FAILED = control_pb2.SUCCEEDED, control_pb2.FOUND, control_pb2.FAILED
+
+
+def local(node, name):
+    return "local:" + node.path("var/lib/mailnode/backup", name)
+
+
+def restic(node, name, *words):
+    """What lies in a local repository of instance main, looked at past the product."""
+    env = {"RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": node.path("tmp-restic"), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["restic", "-r", node.path("var/lib/mailnode/backup", name, "main"), "--no-lock", *words], env=env,
+                          capture_output=True, text=True, errors="replace", timeout=60)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def files(node, name):
+    return set(restic(node, name, "ls", "latest").splitlines())
+
+
+def messages(paths):
+    """Base names of messages: what stays when a flag is set or a folder changed."""
+    return [os.path.basename(p).split(":")[0] for p in paths if os.path.basename(os.path.dirname(p)) in ("cur", "new")]
+
+
+def on_disk(node, user):
+    base = node.path("var/lib/mailnode/mail", user)
+    return [os.path.join(folder, name) for folder, _, names in os.walk(base) for name in names]
+
+
+def vault(node, name, **plan):
+    jobs = Jobs(node, {name: local(node, name)}, **plan)
+    made = jobs.run(destination_check={"destination": name, "init": True})
+    assert made.state == DONE and "an empty repository was made" in made.verdict, made
+    return jobs
+
+
+@pytest.mark.spec("F-158")
+def test_F_158_made_once_and_never_over_anything(mail):
+    jobs = Jobs(mail, {"once": local(mail, "once")})
+    missing = jobs.run(destination_check={"destination": "once"})
+    assert missing.state == FAILED and missing.why.what.startswith("once: list snapshots: there is no repository"), missing
+    assert "destination check once --init" in missing.why.hint
+    assert not os.path.exists(mail.path("var/lib/mailnode/backup/once")), "looking made something"
+    assert "was made" in jobs.run(destination_check={"destination": "once", "init": True}).verdict
+    with open(mail.path("var/lib/mailnode/backup/once/main/config"), "rb") as f:
+        config = f.read()
+    again = jobs.run(destination_check={"destination": "once", "init": True})
+    assert (again.state, again.verdict) == (DONE, "once: the repository opens, no snapshot yet"), again
+    wrong = Jobs(mail, {"once": {"repository": local(mail, "once"), "secrets": {"password": "another"}}})
+    refused = wrong.run(destination_check={"destination": "once", "init": True})
+    assert refused.state == FAILED and "wrong password" in refused.why.what, refused
+    with open(mail.path("var/lib/mailnode/backup/once/main/config"), "rb") as f:
+        assert f.read() == config
+    outside = Jobs(mail, {"out": "local:/etc/mailnode-backup"}).run(destination_check={"destination": "out", "init": True})
+    assert outside.state == FAILED and "outside the folders for backups" in outside.why.what, outside
+    assert not os.path.exists("/etc/mailnode-backup")
+
+
+@pytest.mark.spec("F-160")
+def test_F_160_a_run_and_its_verdict(mail):
+    mail.deliver("someone@remote.test", ["alice@example.org"], text_message("someone@remote.test", ["alice@example.org"]))
+    wait_until(lambda: messages(on_disk(mail, "alice")), "it is delivered")
+    jobs = vault(mail, "first", keep_last=1)
+    stage = mail.path("var/lib/mailnode/agent/stage")
+    os.makedirs(stage, exist_ok=True)
+    with open(os.path.join(stage, "state-7"), "wb") as f:
+        f.write(b"state at revision 7")
+    jobs.staged = "state-7"
+    good = jobs.run(backup_run={"plan": "nightly"})
+    assert good.state == DONE and not good.findings, good
+    assert re.fullmatch(r"first: snapshot [0-9a-f]{8}, \d+ messages in \d+ mailboxes, [\d.]+ k?B, [\d.]+ [kM]?B new, pruned, checked",
+                        good.verdict), good.verdict
+    saved = files(mail, "first")
+    assert {"/state/manifest", "/state/redis.rdb", "/state/directory-people-mx1.ldif", "/state/objects"} <= saved, sorted(saved)
+    assert sorted(messages(p for p in saved if p.startswith("/mail/alice/"))) == sorted(messages(on_disk(mail, "alice")))
+    assert "uid=alice" in restic(mail, "first", "dump", "latest", "/state/directory-people-mx1.ldif")
+    assert restic(mail, "first", "dump", "latest", "/state/objects") == "state at revision 7"
+    assert restic(mail, "first", "dump", "latest", "/state/redis.rdb").startswith("REDIS")
+    snapshot, = json.loads(restic(mail, "first", "snapshots", "--json"))
+    assert (snapshot["hostname"], snapshot["tags"]) == ("main", ["mailnode", "plan=nightly"])
+
+    again = jobs.run(backup_run={"plan": "nightly", "destination": "first"})
+    assert again.state == DONE and again.verdict.endswith(" new, 1 forgotten"), again   # upkeep has its own time
+
+    os.unlink(os.path.join(stage, "state-7"))   # what belongs to it is not there: not good, but the mail is saved
+    bad = jobs.run(backup_run={"plan": "nightly"})
+    assert bad.state == FAILED and bad.why.what.startswith("everything else was saved, but: state of the node: "), bad
+    assert "snapshot" in bad.verdict and "forgotten" not in bad.verdict
+    assert len(json.loads(restic(mail, "first", "snapshots", "--json"))) == 2
+
+
+@pytest.mark.spec("R41", "F-160", "F-063")
+def test_R41_one_that_fails_does_not_keep_the_others(mail):
+    vault(mail, "works")
+    jobs = Jobs(mail, {"works": local(mail, "works"), "gone": local(mail, "gone"), "away": "rest:http://127.0.0.1:1/mail"})
+    mixed = jobs.run(backup_run={"plan": "nightly"})
+    assert mixed.state == FAILED and mixed.verdict.startswith("works: snapshot "), mixed
+    told = {f.where: f.text.splitlines()[0] for f in mixed.findings}
+    assert told == {"away": "away: backup: the storage does not answer", "gone": "gone: backup: there is no repository"}, told
+    assert not os.path.exists(mail.path("var/lib/mailnode/backup/gone"))
+    assert jobs.run(backup_run={"plan": "nightly", "destination": "other"}).why.what == "plan nightly has no destination other"
+
+
+@pytest.mark.spec("R41", "S45")
+def test_S45_what_was_spoilt_is_seen(mail):
+    jobs = vault(mail, "spoilt", check_data=100)
+    assert jobs.run(backup_run={"plan": "nightly"}).state == DONE
+    assert jobs.run(backup_verify={"plan": "nightly"}).verdict == "spoilt: no errors, 100% of the data read"
+    for folder, _, names in os.walk(mail.path("var/lib/mailnode/backup/spoilt/main/data")):
+        for name in names:
+            os.chmod(os.path.join(folder, name), 0o600)
+            with open(os.path.join(folder, name), "r+b") as f:
+                f.seek(40)
+                f.write(b"XXXX")
+    seen = jobs.run(backup_verify={"plan": "nightly"})
+    assert seen.state == FAILED and seen.why.what.startswith("spoilt: check: the repository is damaged\n"), seen
+
+
+def test_mail_that_moves_during_a_run(mail):
+    """Delivered, flagged, moved and expunged meanwhile: what was there before and after is in the snapshot, once."""
+    jobs = vault(mail, "moving")
+    with mail.imap("bob") as imap:
+        for folder in ("One", "Two"):
+            imap.link.create(folder)
+        for n in range(120):
+            imap.link.append("One" if n % 2 else "Two", "", None, text_message("a@remote.test", ["bob@example.org"], f"m{n}").as_bytes())
+    before, stop = messages(on_disk(mail, "bob")), threading.Event()
+
+    def writer(name, other):
+        with mail.imap("bob") as imap:
+            for n in range(100000):
+                if stop.is_set():
+                    return
+                imap.link.select(name)
+                imap.link.store("1:20", "-FLAGS" if n % 2 else "+FLAGS", "(\\Seen)")
+                imap.link.uid("MOVE", f"{imap.link.uid('SEARCH', 'ALL')[1][0].split()[n % 7].decode()}", other)
+                imap.link.append(name, "", None, text_message("a@remote.test", ["bob@example.org"], "more").as_bytes())
+                if n % 5 == 0:
+                    imap.link.store("2", "+FLAGS", "(\\Deleted)")
+                    imap.link.expunge()
+    writers = [threading.Thread(target=writer, args=pair) for pair in (("One", "Two"), ("Two", "One"))]
+    for thread in writers:
+        thread.start()
+    try:
+        result = jobs.run(backup_run={"plan": "nightly"})
+    finally:
+        stop.set()
+        for thread in writers:
+            thread.join()
+    assert result.state == DONE, result
+    assert set(messages(on_disk(mail, "bob"))) != set(before), "nothing moved"
+    stayed = set(before) & set(messages(on_disk(mail, "bob")))
+    saved = messages(p for p in files(mail, "moving") if p.startswith("/mail/bob/"))
+    assert stayed and not stayed - set(saved), f"lost: {stayed - set(saved)}"
+    assert len(saved) == len(set(saved)), "twice"
+
+
+@pytest.mark.spec("S10")
+def test_S10_programs_and_arguments_of_a_run(mail):
+    """No program but the planned ones, and no secret among the arguments; a cancelled run leaves no process and no lock."""
+    jobs = vault(mail, "traced")
+    path = mail.path("strace-backup")
+    tracer = subprocess.Popen(["strace", "-f", "-q", "-s", "4096", "-e", "trace=execve", "-e", "signal=none", "-o", path, "-p",
+                               str(mail.mail_engine.pid)], stderr=subprocess.PIPE, text=True)
+
+    def traced():
+        with open(f"/proc/{mail.mail_engine.pid}/status") as f:
+            return "TracerPid:\t0" not in f.read()
+    wait_until(lambda: tracer.poll() is not None or traced(), "strace watches")
+    try:
+        assert jobs.run(backup_run={"plan": "nightly"}).state == DONE
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(20)
+    with open(path, errors="replace") as f:
+        said = f.read()
+    assert PASSWORD not in said
+    ran = {os.path.basename(p) for p in re.findall(r'execve\("([^"]+)"', said)}
+    assert {"restic", "slapcat", "exe"} <= ran | {"exe"}, ran
+    assert not ran & {"sh", "bash", "dash", "ssh", "rclone", "env"}, ran
+    assert '"restic", "backup", "--json", "--ignore-ctime", "--host=main", "--tag=mailnode", "--tag=plan=nightly", "--", ' \
+           '"mail", "public", "state"]' in said
+    os.unlink(path)
+
+    job = jobs.start(backup_run={"plan": "nightly"})
+    tree = mail.path("var/lib/mailnode/work/tree")
+    wait_until(lambda: restics(tree), "restic runs")
+    job.close()
+    wait_until(lambda: not restics(tree), "it ended")
+    wait_until(lambda: not os.listdir(mail.path("var/lib/mailnode/backup/traced/main/locks")), "its lock is gone")
+
+
+def points():
+    try:
+        said = subprocess.run([paths.ENGINE, "--crash-points"], capture_output=True, text=True, check=True, timeout=10).stdout
+        return [p for p in said.split() if p.startswith("backup.")]
+    except (OSError, subprocess.SubprocessError):
+        return []
+
+
+@pytest.mark.spec("R02", "R41")
+def test_a_run_dies_anywhere(mail):
+    """kill -9 at each of its points, and while restic runs: the next run is good, and so is the repository."""
+    jobs = vault(mail, "dies", check_data=100)
+    assert len(points()) > 5
+    for point in points():
+        jobs.die(point, backup_run={"plan": "nightly"})
+    job = jobs.start(crash="none", backup_run={"plan": "nightly"})
+    tree = mail.path("var/lib/mailnode/work/tree")
+    wait_until(lambda: restics(tree), "restic runs")
+    job.process.kill()
+    job.process.wait()
+    job.close()
+    wait_until(lambda: not restics(tree), "restic ended, too")
+    good = jobs.run(backup_run={"plan": "nightly"})
+    assert good.state == DONE and not good.findings, good
+    assert jobs.run(backup_verify={"plan": "nightly"}).state == DONE
+    assert not os.listdir(mail.path("var/lib/mailnode/backup/dies/main/locks"))
+
+
+def restics(tree):
+    """Processes of restic that stand in this tree."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm") as f:
+                if f.read().strip() == "restic" and os.readlink(f"/proc/{pid}/cwd") == tree:
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
