@@ -9,8 +9,8 @@
  * (THREATS R16).  Nothing is ever made where something failed (F-158).
  *
  * Errors are one line of ours, "vault: backup: the repository is locked", with restic's own words below it, capped and
- * without secrets.  CONFLICT: cancelled; NOT_FOUND: no repository; DENIED: wrong password, or the storage refuses the login; UNAVAILABLE:
- * locked, unreachable, full; DAMAGED: it does not read back; restic_trouble says which.
+ * without secrets.  CONFLICT: cancelled; NOT_FOUND: no repository; DENIED: wrong password, or the storage refuses the login;
+ * UNAVAILABLE: locked, unreachable, full; DAMAGED: it does not read back.  restic_trouble says which.
  */
 #pragma once
 #include "base/buf.h"

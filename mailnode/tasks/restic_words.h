@@ -4,7 +4,7 @@
  * first.  Whatever comes from a repository is as hostile as who can write there: lines that are no JSON, ids that are
  * none and the like are DAMAGED.
  *
- * Source: restic 0.14 and 0.18, /work of `restic --json`; texts of failures as measured with both.
+ * Source: what restic 0.14 and 0.18 print with --json and when they fail.
  */
 #pragma once
 #include "base/buf.h"

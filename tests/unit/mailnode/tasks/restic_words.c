@@ -180,7 +180,8 @@ static void test_choose_B41(void **state)
     fails(restic_snapshot_choose(&read, "abcd", 0, &found), ERROR_NOT_FOUND, "there is no snapshot abcd");
     fails(restic_snapshot_choose(&read, "", 1000, &found), ERROR_NOT_FOUND, "from that time or before");
     fails(restic_snapshot_choose(&none, "latest", 0, &found), ERROR_NOT_FOUND, "no snapshot yet");
-    static const char *const no_ids[] = {"", "012", "--help", "0123 ", "ABCD", "latest:/etc", "$(id)", ID("00")};
+    static const char longer[] = ID("00");
+    static const char *const no_ids[] = {"", "012", "--help", "0123 ", "ABCD", "latest:/etc", "$(id)", longer};
     for (size_t i = 0; i < sizeof no_ids / sizeof *no_ids; i++)
         fails(restic_snapshot_choose(&read, no_ids[i], 0, &found), ERROR_INVALID, "4 to 64 digits");
 }
