@@ -1,7 +1,7 @@
 /* keypool.h - DKIM keys made ahead, by a child
  *
  * A key costs 30 to 300 ms of CPU, and a loop that serves others has none of them to give: a child of ours ("mail-controller
- * --dkim-keys N", niced) makes them one by one and ends.  A few lie ready at any time; who needs more says so and comes
+ * --dkim-keys N", niced) makes them one by one and ends.  One lies ready at any time; who needs more says so and comes
  * again when they are there.
  *
  * Keys are looked at where they lie and used up from the front: a change that is worked out, undone and worked out again
@@ -14,7 +14,7 @@
 typedef struct KeyPool KeyPool;
 
 enum {
-    KEYPOOL_READY = 4, /* at any time: most changes add one domain */
+    KEYPOOL_READY = 1, /* at any time: most changes add one domain, and nobody adds the next one within a key's time */
     KEYPOOL_MAX = 16,  /* that can be wanted at once */
 };
 
