@@ -7,15 +7,18 @@
 
 enum { BOUND_SIZE = 1 + 2 * 16 + 1 };
 
-/* Every bit behind the prefix is 'fill'.  The family first: no address of one is between two of the other. */
+/* Every bit behind the prefix is 'fill'.  As the map asks: how many groups, then each as four digits; no address of one
+ * family is between two of the other. */
 static void bound(const Network *network, unsigned char fill, char out[BOUND_SIZE])
 {
-    int at = snprintf(out, BOUND_SIZE, "%c", network->n_octets == 4 ? '4' : '6');
+    bool four = network->n_octets == 4;
+    int at = snprintf(out, BOUND_SIZE, "%c", four ? '4' : '8');
 
     for (unsigned i = 0; i < network->n_octets; i++) {
         unsigned known = network->bits <= 8 * i ? 0 : network->bits - 8 * i;
         unsigned char mask = known >= 8 ? 0xff : (unsigned char)(0xff << (8 - known));
-        at += snprintf(out + at, (size_t)(BOUND_SIZE - at), "%02x", (network->octets[i] & mask) | (fill & ~mask));
+        at += snprintf(out + at, (size_t)(BOUND_SIZE - at), four ? "%04u" : "%02x",
+                       (network->octets[i] & mask) | (fill & ~mask));
     }
 }
 

@@ -23,7 +23,8 @@ CREATE TABLE rcpt(local TEXT NOT NULL, scope TEXT NOT NULL, verdict TEXT NOT NUL
 -- key 'u=alice': a user who forwards; 'g=sales': a group; 'g=sales==0.001f': one of its buckets.  Nothing leads back.
 CREATE TABLE expand(key TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (key, target)) WITHOUT ROWID;
 
--- Who may relay without a login: the addresses between low and high, as '4' or '6' and hexadecimal digits.
+-- Who may relay without a login: the addresses between low and high, as '4' and four times four decimal digits, or '8' and
+-- 32 hexadecimal ones.
 CREATE TABLE relay_client(network TEXT PRIMARY KEY, low TEXT NOT NULL, high TEXT NOT NULL) WITHOUT ROWID;
 
 -- Logins that the policy's answer is not for: closed ones, and those that may use any sender.
