@@ -204,10 +204,15 @@ static void recipients(const NodeState *state, MainCf *cf)
     map(state, cf, "check_recipient_access ", "rest");
     maincf_list(cf, "smtpd_restriction_classes");
     maincf_words(cf, "internal_only");
+    maincf_words(cf, "over_quota");
     maincf_list(cf, "internal_only"); /* an answer of the map 'known' */
     maincf_words(cf, "permit_mynetworks");
     maincf_words(cf, "permit_sasl_authenticated");
     maincf_words(cf, "check_recipient_access static:{550 5.7.1 internal address}");
+    maincf_list(cf, "over_quota"); /* another one; what was accepted before waits, whatever is said here */
+    maincf_words(cf, state->settings->over_quota == MAIL__SETTINGS__OVER_QUOTA__REJECT
+                         ? "check_recipient_access static:{552 5.2.2 mailbox is full}"
+                         : "check_recipient_access static:{452 4.2.2 mailbox is full, try again}");
 }
 
 /* Used by the services submission and submissions alone.  What a login may do is data: the map 'login' answers with a

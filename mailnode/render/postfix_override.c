@@ -49,6 +49,7 @@ static const struct {
     {"mydestination", "mailctl domain add DOMAIN"},
     {"mynetworks", NULL},
     {"mynetworks_style", NULL},
+    {"over_quota", "mailctl settings set over-quota=..."},
     {"parent_domain_matches_subdomains", NULL},
     {"propagate_unmatched_extensions", NULL},
     {"recipient_delimiter", NULL},

@@ -33,7 +33,7 @@ const char *verdict_of(Standing standing, bool internal)
     case STANDING_OPEN:
         return internal ? "internal_only" : "OK";
     case STANDING_FULL:
-        return "452 4.2.2 mailbox is full, try again";
+        return "over_quota" /* 452 or 552: the settings say */;
     case STANDING_GONE:
         return "450 4.2.1 mailbox is not there at the moment, try again";
     case STANDING_CLOSED:

@@ -13,7 +13,7 @@ typedef enum Standing {
     STANDING_NOBODY, /* no such name: 550 5.1.1 */
     STANDING_CLOSED, /* disabled, or a group in which nobody is open: 550 5.2.1 */
     STANDING_GONE,   /* left the directory in the last ten minutes, or is there twice: 450 */
-    STANDING_FULL,   /* over quota: 452 4.2.2; what was accepted before goes there, and waits */
+    STANDING_FULL,   /* over quota: 452 4.2.2, or 552; what was accepted before goes there, and waits */
     STANDING_OPEN,
 } Standing;
 

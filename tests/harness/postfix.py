@@ -47,6 +47,8 @@ def _replies(tables, recipients):
         known = first("known", recipient)
         if known == "internal_only":
             return "550 5.7.1 internal address"
+        if known == "over_quota":
+            return "452 4.2.2 mailbox is full, try again"
         return known or first("rest", recipient) or "OK"
 
     return {r: reply(r) for r in recipients}

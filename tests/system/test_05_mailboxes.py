@@ -217,6 +217,16 @@ def test_quota(mail, people):
     wait_until(lambda: len([m for m in mail.mailbox("bob") if b"two@example.org" in m]) == 1, "bob's copy")
     wait_until(lambda: any(q.startswith("deferred") for q in mail.queue()), lambda: f"the other waits: {mail.queue()}")
 
+    # Said at once, if that is wanted; what was accepted waits all the same.
+    c.ctl("settings set over-quota=reject")
+    assert mail.rcpt("d.e@example.org") == "552 5.2.2 <d.e@example.org>: Recipient address rejected: mailbox is full"
+    assert mail.rcpt("two@example.org").startswith("250")
+    assert "over-quota" in c.ctl("settings set over-quota=drop", code=3).err
+    mail.flush()
+    wait_until(lambda: any(q.startswith("deferred") for q in mail.queue()), lambda: f"it waits: {mail.queue()}")
+    c.ctl("settings set over-quota=")
+    assert mail.rcpt("d.e@example.org").startswith("452 4.2.2")
+
     # Room is made: by the user, and by the administrator.
     c.ctl("policy set default-quota=1G")
     c.ctl("mailbox set d.e quota=1G")

@@ -77,10 +77,10 @@ static void full_is_said_where_nobody_has_room(void **state)
     begin();
     ok(tables_touch_user(tables, "bob"));
     commit();
-    is("bob@example.org", "452 4.2.2 ");
-    is("bob+tag@example.org", "452 4.2.2 ");
-    is("one@example.org", "452 4.2.2 ");
-    is("shut@example.org", "452 4.2.2 ");
+    is("bob@example.org", "over_quota");
+    is("bob+tag@example.org", "over_quota");
+    is("one@example.org", "over_quota");
+    is("shut@example.org", "over_quota");
     is("two@example.org", "bob@u.internal carol@u.internal"); /* one has room, the other copy waits */
     is("sales@example.org", "alice@far.example.com alice@u.internal bob@u.internal");
     is("alice@example.org", "alice@far.example.com alice@u.internal");
@@ -90,8 +90,8 @@ static void full_is_said_where_nobody_has_room(void **state)
     policy->has_default_quota = true;
     policy->default_quota = 4000; /* carol's, who has no own one */
     changed(MAIL__OBJECT__BODY_POLICY, "");
-    is("carol@example.org", "452 4.2.2 ");
-    is("two@example.org", "452 4.2.2 ");
+    is("carol@example.org", "over_quota");
+    is("two@example.org", "over_quota");
     nothing_to_mend();
     used = "bob:10";
     begin();

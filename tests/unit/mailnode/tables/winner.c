@@ -82,6 +82,7 @@ static void words(void **state)
         assert_memory_equal(verdict_of(STANDING_NOBODY, internal), "550 5.1.1 ", 10);
         assert_memory_equal(verdict_of(STANDING_CLOSED, internal), "550 5.2.1 ", 10);
         assert_memory_equal(verdict_of(STANDING_GONE, internal), "450 ", 4);
+        assert_string_equal(verdict_of(STANDING_FULL, internal), "over_quota");
     }
     for (int class_ = 0; class_ < N_CLASSES; class_++)
         assert_true(strcmp(class_names[class_], ".") < 0); /* sorts before every domain */

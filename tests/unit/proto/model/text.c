@@ -116,6 +116,7 @@ static const char every_kind[] = "version: 1\n"
                                  "    junk: false\n"
                                  "    junk_folder: Junk/2\n"
                                  "    login_mode: security\n"
+                                 "    over_quota: reject\n"
                                  "  - kind: filter\n"
                                  "    instance: main\n"
                                  "    antivirus: false\n"
@@ -199,7 +200,8 @@ static const char every_kind_json[] =
     "{\"kind\":\"policy\",\"instance\":\"main\",\"default_quota\":\"500M\",\"spam_retention\":\"20d\","
     "\"sender_login_match\":\"include-groups\",\"sender_login_exempt\":[\"alice\"]},\n"
     "{\"kind\":\"settings\",\"instance\":\"main\",\"message_size\":\"50M\",\"queue_lifetime\":\"2d\","
-    "\"delay_warning\":\"4h\",\"junk\":false,\"junk_folder\":\"Junk/2\",\"login_mode\":\"security\"},\n"
+    "\"delay_warning\":\"4h\",\"junk\":false,\"junk_folder\":\"Junk/2\",\"login_mode\":\"security\","
+    "\"over_quota\":\"reject\"},\n"
     "{\"kind\":\"filter\",\"instance\":\"main\",\"antivirus\":false,\"infected\":\"reject\",\"scanner_away\":\"pass\","
     "\"spam_flag\":5,\"deny\":12.25},\n"
     "{\"kind\":\"tls\",\"instance\":\"main\",\"follow_certificate\":\"/etc/ssl/mail.pem\","
@@ -258,7 +260,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
     if (err)
         fail_msg("%s", err->what);
     assert_int_equal(yaml.n, 16);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:46 f:53 f:57 f:61 f:68 f:76 f:85 f:89 f:98 ");
+    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:47 f:54 f:58 f:62 f:69 f:77 f:86 f:90 f:99 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
