@@ -5,6 +5,7 @@
 #include "base/crash.h"
 #include "ldap/members.h"
 #include "ldap/names.h"
+#include "model/account.h"
 #include "model/name.h"
 #include "model/nearest.h"
 #include "model/shown.h"
@@ -40,11 +41,12 @@ static bool field_is(const Mail__FieldEdit *edit, const char *name)
 
 static Error *field_unknown(const Mail__FieldEdit *edit, AccountKind kind)
 {
-    static const char *const of_user[] = {"full-name", "locked", "password"}, *const of_group[] = {"members"};
+    static const char *const of_user[] = {"full-name", "locked", "password", "password-hash"}, *const of_group[] = {
+                                                                                                   "members"};
     bool person = kind == MAIL__ACCOUNT_KIND__USER;
     const char *field = edit->field ? edit->field : "";
     DEFER(xfree) char *seen = shown(field);
-    const char *near = person ? nearest_of(field, of_user, 3) : nearest_of(field, of_group, 1);
+    const char *near = person ? nearest_of(field, of_user, 4) : nearest_of(field, of_group, 1);
 
     Error *err = error_new(ERROR_INVALID, "a %s has no field '%s'", account_kind_name(kind), seen);
     return near ? error_hint(err, "did you mean %s=?", near) : err;
@@ -68,8 +70,8 @@ static Error *wish_full_name(UserWish *wish, const Mail__FieldEdit *edit)
     if (edit->op != MAIL__EDIT_OP__SET && edit->op != MAIL__EDIT_OP__CLEAR)
         return error_new(ERROR_INVALID, "full-name: it is no list");
     Error *err = clear ? NULL : text_normalise(MAIL__FIELD_TYPE__TEXT, edit->value, &name);
-    if (!err && name && strlen(name) > FULL_NAME_MAX)
-        err = error_new(ERROR_INVALID, "%zu octets: at most %d", strlen(name), FULL_NAME_MAX);
+    if (!err && name && strlen(name) > ACCOUNT_FULL_NAME_MAX)
+        err = error_new(ERROR_INVALID, "%zu octets: at most %d", strlen(name), ACCOUNT_FULL_NAME_MAX);
     if (err) {
         free(name);
         return error_in(err, "full-name");
@@ -111,7 +113,6 @@ static Error *user_wish(const Mail__DirectoryWrite *write, UserWish *wish)
 
 /* ---- passwords ---- */
 
-/* RFC 4616 cannot carry a NUL; a line break is what a file had at its end. */
 static Error *password_check(const Mail__DirectoryWrite *write)
 {
     const ProtobufCBinaryData *password = &write->password;
@@ -120,14 +121,9 @@ static Error *password_check(const Mail__DirectoryWrite *write)
         return NULL;
     if (write->kind == MAIL__ACCOUNT_KIND__GROUP)
         return error_new(ERROR_INVALID, "a group has no password");
-    if (!password->len)
-        return error_new(ERROR_INVALID, "password: it is empty");
-    if (password->len > PASSWORD_MAX)
-        return error_new(ERROR_INVALID, "password: %zu octets, at most %d", password->len, PASSWORD_MAX);
-    for (size_t i = 0; i < password->len; i++)
-        if (password->data[i] == '\0' || password->data[i] == '\r' || password->data[i] == '\n')
-            return error_new(ERROR_INVALID, "password: a NUL or line break is in it");
-    return NULL;
+    if (write->hashed)
+        return error_in(account_hash_check(password->data, password->len), "password-hash");
+    return error_in(account_password_check(password->data, password->len), "password");
 }
 
 static Error *lock(Conn *conn, const char *dn, bool over)
@@ -140,11 +136,23 @@ static Error *lock(Conn *conn, const char *dn, bool over)
     return conn_modify(conn, dn, &mods);
 }
 
+/* A hash is kept as it is (slapo-ppolicy(5): at pwdCheckQuality 1 what cannot be looked into is taken). */
+static Error *password_write(const Change *change, const char *dn)
+{
+    const ProtobufCBinaryData *password = &change->write->password;
+    DEFER(mods_done) Mods mods = {0};
+
+    if (!change->write->hashed)
+        return conn_password(change->conn, dn, password->data, password->len);
+    DEFER(xfree) char *hash = xstrndup((const char *)password->data, password->len);
+    mods_add(&mods, MOD_REPLACE, "userPassword", hash);
+    return conn_modify(change->conn, dn, &mods);
+}
+
 /* A new password takes slapd's lock away: who is locked is kept out by another attribute until it is back, also when we end
  * in between. */
 static Error *password_set(const Change *change, const char *dn, bool locked)
 {
-    const ProtobufCBinaryData *password = &change->write->password;
     Error *err = NULL;
 
     if (!change->write->has_password)
@@ -154,7 +162,7 @@ static Error *password_set(const Change *change, const char *dn, bool locked)
     if (err)
         return err;
     CRASH_POINT("ldap.password.setting");
-    err = conn_password(change->conn, dn, password->data, password->len);
+    err = password_write(change, dn);
     CRASH_POINT("ldap.password.set");
     if (err && err->code == ERROR_INVALID)
         err = error_hint(error_in(err, "password"), "at least 8 characters");
@@ -281,7 +289,7 @@ static Error *user_add_again(const Change *change, const UserWish *wish, const c
     bool same = !wish->says_name || strcmp(full_name, wish->full_name ? wish->full_name : "") == 0;
 
     same = same && (!wish->says_locked || wish->locked == !there->enabled);
-    if (same && change->write->has_password) {
+    if (same && change->write->has_password && !change->write->hashed) { /* two hashes of one password differ */
         Error *err =
             conn_may_bind(change->place->socket, dn, change->write->password.data, change->write->password.len, &same);
         if (err)

@@ -1,14 +1,12 @@
 /* change.h - the verbs: users and groups are added, modified, removed
  *
- *     user:   full-name, locked, and a password, which the directory hashes
+ *     user:   full-name, locked, and a password, which the directory hashes unless it is a hash
  *     group:  members, names of users that exist
  *
  * Source: RFC 2307, RFC 3062, slapo-ppolicy(5): pwdAccountLockedTime 000001010000Z is an administrator's lock.
  */
 #pragma once
 #include "ldap/people.h"
-
-enum { PASSWORD_MAX = 512, FULL_NAME_MAX = 200 };
 
 /* Numbers that were given last; 0: not looked for yet. */
 typedef struct Numbers {

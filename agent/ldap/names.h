@@ -1,7 +1,7 @@
 /* names.h - names of users and groups, on their way into a directory
  *
- * New names are F-085's local parts in lower case, without those that mean something
- * to a daemon.  Whatever is there already may be looked at, changed and removed.
+ * New names are those of model/account.h.  Whatever is there already may be looked at,
+ * changed and removed.
  *
  * Source: RFC 4514 (DNs), RFC 4515 (filters).
  */

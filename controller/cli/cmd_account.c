@@ -51,6 +51,8 @@ static Error *write_send(Cli *cli, const Line *line, char *name, const Password 
     write.fields = fields;
     write.n_fields = line->n_fields;
     write.has_password = password->octets != NULL;
+    write.has_hashed = write.hashed =
+        line->secret_field && plain_field(line->secret_field) == plain_field("password-hash");
     write.password = (ProtobufCBinaryData){.data = password->octets, .len = password->size};
     write.has_lenient = line_has(line, FLAG_MAY_EXIST) || line_has(line, FLAG_IF_EXISTS);
     write.lenient = true;

@@ -257,6 +257,8 @@ static Error *secret_take(Line *line, const char *field, bool edits, const char 
         line->secret_field = xstrdup(field);
         return NULL;
     }
+    if (!edits && from && strcmp(line->secret_field, field) != 0)
+        return error_new(ERROR_INVALID, "%s: %s is there, too", field, line->secret_field);
     if (!edits && from)
         return error_new(ERROR_INVALID, "%s is there twice", field);
     Error *err = *text ? error_new(ERROR_INVALID, "%s: not on the command line, where others can see it", field)

@@ -97,6 +97,7 @@ static void modules(SlapdConf *conf)
     slapdconf(conf, "moduleload", "ppolicy");
     slapdconf(conf, "moduleload", "unique");
     slapdconf(conf, "moduleload", "argon2", "m=7168", "t=5", "p=1"); /* 11 ms and 7 MB for each bind */
+    slapdconf(conf, "moduleload", "pw-sha2");                        /* hashes that were brought along */
     slapdconf(conf, "include", "/etc/ldap/schema/core.schema");
     slapdconf(conf, "include", "/etc/ldap/schema/cosine.schema");
     slapdconf(conf, "include", "/etc/ldap/schema/inetorgperson.schema");

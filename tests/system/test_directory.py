@@ -1,5 +1,7 @@
 """The internal user domain on the node: slapd from rendered files, mail-ldap, the agent and its mirror (F-014, F-028, S14)."""
+import base64
 import contextlib
+import hashlib
 import os
 import pwd
 import signal
@@ -410,6 +412,99 @@ def test_ldaps(cluster):
     done = subprocess.run(["ldapsearch", "-x", "-H", url, "-b", node.slapd.suffix], capture_output=True, text=True, timeout=20,
                           env=environment(trust))
     assert "uid" not in done.stdout and done.returncode != 0, done
+
+
+CHANGES = [   # who, whose, with which old password, to which; ldappasswd's answer
+    ("alice", "alice", "wrong horse", "another one", 53),
+    ("alice", "alice", "correct horse", "short", 19),
+    ("alice", "bob", None, "taken over", 50),
+    ("alice", "bob", "battery staple", "taken over", 53),
+    ("alice", "alice", "correct horse", "another one", 0),
+]
+
+
+@pytest.mark.spec("F-179")
+def test_passwords_changed_by_users(cluster):
+    """Over LDAPS each changes his own (RFC 3062), nobody another's, and nothing else of himself; the old one is worth nothing then."""
+    cluster.site()
+    node = cluster["mx1"]
+    nobody(node)
+    address = cluster.addresses[2]
+    slapd = node.slapd = Slapd(node, listen=[address], certificate=True).start()
+    node.start(wait=True, accounts=False)
+    assert write(node, ADD, USER, "alice", b"correct horse") == write(node, ADD, USER, "bob", b"battery staple") == ""
+    trust = {"LDAPTLS_CACERT": slapd.certificate, "LDAPTLS_REQCERT": "demand"}
+    url = f"ldaps://{address}"
+
+    def dn(name):
+        return f"uid={name},{slapd.people}"
+
+    def tool(name, *args, stdin=None, login=("alice", "correct horse")):
+        who = ["-D", dn(login[0]), "-w", login[1]] if login else []
+        return subprocess.run([name, "-x", "-H", url, *who, *args], input=stdin, capture_output=True, text=True, timeout=20,
+                              env=environment(trust))
+    for who, whose, old, new, answer in CHANGES:
+        done = tool("ldappasswd", *(["-a", old] if old else []), "-s", new, dn(whose))
+        assert done.returncode == (answer and 1), (who, whose, new, done)
+        assert not answer or f"({answer})" in done.stdout + done.stderr, (who, whose, new, done)
+    assert slapd.bind("alice", "correct horse", url, **trust) == 49 and slapd.bind("alice", "another one", url, **trust) == 0
+    assert slapd.bind("bob", "battery staple", url, **trust) == 0 and slapd.bind("bob", "taken over", url, **trust) == 49
+    assert tool("ldappasswd", "-a", "another one", "-s", "by a stranger", dn("alice"), login=None).returncode
+    assert tool("ldappasswd", "-s", "third password", login=("alice", "correct horse")).returncode, "nor with the old one"
+    me = ("alice", "another one")
+    for change in ("replace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n", "replace: cn\ncn: Boss\n",
+                   "replace: uid\nuid: alice2\n", "replace: uidNumber\nuidNumber: 0\n"):
+        done = tool("ldapmodify", stdin=f"dn: {dn('alice')}\nchangetype: modify\n{change}", login=me)
+        assert done.returncode == 50, (change, done)
+    for text in (f"dn: {dn('eve')}\nobjectClass: inetOrgPerson\nuid: eve\ncn: eve\nsn: eve\n",):
+        assert tool("ldapadd", stdin=text, login=me).returncode == 50
+    seen = [tool("ldapsearch", "-LLL", "-b", base, login=me).stdout for base in (dn("alice"), dn("bob"), slapd.people)]
+    assert "uid: alice" in seen[0] and "userPassword" not in "".join(seen) and "uid: bob" not in "".join(seen)
+    assert write(node, MODIFY, USER, "alice", locked="yes") == ""
+    assert tool("ldappasswd", "-s", "third password", login=me).returncode, "who is locked changes nothing"
+
+
+def hashes():
+    """One password in the forms that other systems keep it in."""
+    word, salt = b"correct horse", b"NaCl-4711"
+    for scheme, digest in (("SSHA", hashlib.sha1), ("SSHA256", hashlib.sha256), ("SSHA512", hashlib.sha512)):
+        yield scheme.lower(), f"{{{scheme}}}" + base64.b64encode(digest(word + salt).digest() + salt).decode()
+    made = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=word, capture_output=True, check=True)
+    yield "crypt6", "{CRYPT}" + made.stdout.decode().strip()
+    made = subprocess.run(["/usr/sbin/slappasswd", "-o", "module-load=argon2", "-h", "{ARGON2}", "-T", "/dev/stdin"], input=word,
+                          capture_output=True, check=True)
+    yield "argon2", made.stdout.decode().strip()
+
+
+@pytest.mark.spec("F-179")
+def test_import_brings_hashes(here, tmp_path):
+    """Kept as they are, and they let in; who is locked is not; it is known to the tables when the command returns."""
+    each = dict(hashes())
+    path = tmp_path / "hashes.csv"
+    path.write_text("name,password-hash,groups,locked\n" + "".join(f'{n},"{h}",sales,\n' for n, h in each.items()) +
+                    f"shut,{each['ssha']},,yes\n")
+    path.chmod(0o600)
+    here.cluster.ctl(["user", "import", str(path)])
+    assert {n: here.slapd.bind(n, "correct horse") for n in each} == dict.fromkeys(each, 0)
+    assert {n: here.slapd.bind(n, "wrong horse") for n in each} == dict.fromkeys(each, 49)
+    assert here.slapd.bind("shut", "correct horse") == 49
+    assert {n: userdb(here, n) for n in each} == {n: (1, userdb(here, "ssha")[1]) for n in each} and "sales" in userdb(here, "ssha")[1]
+    kept = here.slapd.search("(uid=ssha)", "userPassword", base=here.slapd.people).stdout
+    assert "userPassword:: " + base64.b64encode(each["ssha"].encode()).decode() in kept
+    (tmp_path / "hash").write_text(each["ssha512"])
+    here.cluster.ctl(f"user set argon2 locked=yes password-hash=@{tmp_path}/hash")
+    here.cluster.ctl("user set argon2 locked=no")
+    assert here.slapd.bind("argon2", "correct horse") == 0
+    assert "password-hash" in refused(here, "ssha", b"{SSHA}xyz") and "password-hash" in refused(here, "ssha", b"{SASL}bob")
+    assert here.slapd.bind("ssha", "correct horse") == 0
+
+
+def refused(node, name, hash):
+    """What the directory itself says of a hash, whoever sends it."""
+    with node.cluster.link() as link:
+        answer = link.call(body("directory", user_domain="staff", write={"verb": MODIFY, "kind": USER, "name": name,
+                                                                         "password": hash, "hashed": True}), timeout=20)[-1]
+    return answer.failure.what
 
 
 # ---- what mail-engine says passes through

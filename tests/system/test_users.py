@@ -1,5 +1,7 @@
 """Users and groups of an internal directory by mailctl (F-179), with an agent that the test plays."""
+import base64
 import glob
+import hashlib
 import json
 import os
 import pty
@@ -320,6 +322,186 @@ def test_many_at_once(staff):
     for thread in threads:
         thread.join()
     assert not trouble and len(staff.holder.people.users) == 12
+
+
+# ---- import
+
+SSHA = "{SSHA}" + base64.b64encode(hashlib.sha1(b"correct horse" + b"salt").digest() + b"salt").decode()
+
+
+def imported(c, path, text, *more, code=0, **how):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(0o600)
+    return c.ctl(["user", "import", str(path), *more], code=code, **how)
+
+
+@pytest.mark.spec("F-179", "B19")
+def test_import_csv(staff, tmp_path):
+    """A first look changes nothing; who is in the file is there then, with groups; no password is seen anywhere else."""
+    c, people, path = staff, staff.holder.people, tmp_path / "staff.csv"
+    people.groups = {"old": {"members": ["zoe"]}}
+    people.users = {"zoe": {"full_name": "Zoe", "enabled": True}}
+    text = ("\ufeffname,full-name,password,password-hash,groups,locked\r\n"
+            f'Alice,"Alice ""A."" Ångström, the first",{SECRET},,"old, new",\r\n'
+            f"bob,,,{SSHA},new,no\r\n"
+            "carol,Carol,,,,yes\r\n")
+    said = imported(c, path, text, "--dry-run", code=1)
+    assert said.out.splitlines() == [
+        """+ user alice full-name='Alice "A." Ångström, the first' password=(hidden)""", "+ user bob password-hash=(hidden)",
+        "+ user carol full-name='Carol' locked=yes", "+ group new members=alice,bob", "~ group old members+=alice"]
+    assert set(people.users) == {"zoe"} and not said.err
+    said = imported(c, path, text)
+    assert re.fullmatch(r"3 users, 1 groups and 3 memberships added to staff; 0 were there, 0 other entries left out \(.*\)\n", said.out), said
+    assert people.users["alice"] == {"full_name": 'Alice "A." Ångström, the first', "enabled": True}
+    assert people.users["carol"] == {"full_name": "Carol", "enabled": False}
+    assert people.passwords == {"alice": SECRET.encode(), "bob": SSHA.encode()}
+    assert {d.write.name for d in staff.holder.seen if d.HasField("write") and d.write.hashed} == {"bob"}
+    assert people.groups["old"]["members"] == ["zoe", "alice"] and people.groups["new"]["members"] == ["alice", "bob"]
+    n = len(staff.holder.seen)
+    said = c.ctl(["user", "import", str(path)], code=6)
+    assert [line.split(": ")[:2] for line in said.err.splitlines()[:3]] == [[f"{path}:{i}", f"user {n}"] for i, n in
+                                                                            ((2, "alice"), (3, "bob"), (4, "carol"))]
+    assert "3 lines are wrong, nothing was written" in said.err and "--may-exist" in said.err
+    said = imported(c, path, text + "dave,Dave,,,new,\r\n", "--may-exist", "-o", "json")
+    assert said.json.items() >= {"users": 1, "groups": 0, "memberships": 1, "there": 3, "user_domain": "staff"}.items()
+    assert people.groups["new"]["members"] == ["alice", "bob", "dave"]
+    assert [d.write.name for d in staff.holder.seen[n:] if d.HasField("write")] == ["dave", "new"]
+    assert imported(c, path, text, "--may-exist", "--dry-run").out == ""
+    path.chmod(0o644)
+    assert "others can read it" in c.ctl(["user", "import", str(path), "--may-exist"]).err
+    octets = SECRET.encode()
+    for log in [c.log, *glob.glob(c.root + "/**/*", recursive=True)]:
+        if os.path.isfile(log):
+            with open(log, "rb") as f:
+                assert octets not in f.read(), log
+
+
+WRONG = [
+    ("csv", "name\nBob Smith\n", "2: user Bob Smith: ' ' is not allowed"),
+    ("csv", "name\npostmaster\n", "2: user postmaster: the name means something"),
+    ("csv", "name\nalice\nALICE\n", "3: user alice: it is in line 2, too"),
+    ("csv", "name,password\nalice,short\n", "2: user alice: password: at least 8"),
+    ("csv", "name,password-hash\nalice,{MD6}xyz\n", "2: user alice: password-hash: scheme {MD6}"),
+    ("csv", f"name,password,password-hash\nalice,{SECRET},{SSHA}\n", "2: user alice: a password and a hash"),
+    ("csv", "name,locked\nalice,perhaps\n", "2: user alice: locked: write yes or no"),
+    ("csv", "name,groups\nalice,a/b\n", "2: user alice: groups: 'a/b'"),
+    ("csv", f"name,full-name\nalice,{'x' * 201}\n", "2: user alice: full-name: 201 octets"),
+    ("csv", "name,fullname\nalice,x\n", "1: column 'fullname' is not known, did you mean full-name?"),
+    ("csv", "full-name\nx\n", "1: the first row has no column 'name'"),
+    ("csv", "name,name\nx,x\n", "1: column name is there twice"),
+    ("csv", "name,locked\nalice\n", "2: 1 fields, and the first row has 2"),
+    ("csv", "name\nal\"ice\n", "2: a quote in the middle"),
+    ("csv", "name\n\"alice\n", "2: a quote is opened"),
+    ("csv", "name\n", "nobody is in it"),
+    ("csv", "", "nobody is in it"),
+    ("csv", b"name\nal\0ice\n", "a NUL is in it"),
+    ("csv", b"name\nalic\xe9\n", ":2: not UTF-8"),
+    ("ldif", "dn: uid=a,dc=x\nobjectClass: inetOrgPerson\n", "1: an entry without uid"),
+    ("ldif", "dn: uid=a,dc=x\nobjectClass: inetOrgPerson\nuid: a\nuserPassword: {X}y\n", "4: user a: password-hash: scheme {X}"),
+    ("ldif", "dn: cn=g,dc=x\nobjectClass: posixGroup\ncn: g\nmemberUid: nobody1\n", "1: group g: members: user nobody1 does not exist"),
+    ("ldif", "dn: cn=g,dc=x\nobjectClass: groupOfNames\ncn: g\nmember: ou=x\n", "4: group g: member: write uid=NAME"),
+    ("ldif", "dn: uid=a,dc=x\nchangetype: delete\n", "2: changetype: entries are taken"),
+    ("ldif", "dn: uid=a,dc=x\nuid:< file:///etc/shadow\n", "2: uid: what another file or server holds is not fetched"),
+    ("txt", "name\nalice\n", "neither in .csv nor in .ldif"),
+]
+
+
+@pytest.mark.spec("F-179")
+def test_a_file_with_a_wrong_line_writes_nothing(staff, tmp_path):
+    """Each wrong line is said, with what is wrong, and where; never the password in it."""
+    c = staff
+    for i, (form, text, words) in enumerate(WRONG):
+        said = imported(c, tmp_path / f"f{i}.{form}", text, code=3)
+        assert words in said.err, (text, said)
+        assert SECRET not in said.out + said.err and SSHA not in said.err
+    said = imported(c, tmp_path / "many.csv", "name\n" + "".join(f"a b{i}\n" for i in range(200)), code=3)
+    assert "200 lines are wrong" in said.err and len(said.err.splitlines()) < 60, "and not a screen of each"
+    c.ctl(["user", "import", str(tmp_path / "none.csv")], code=4)
+    c.ctl(["user", "import", str(tmp_path)], code=3)
+    assert not [d for d in staff.holder.seen if d.HasField("write")] and not staff.holder.people.users
+
+
+@pytest.mark.spec("F-179")
+def test_an_import_that_breaks_off_goes_on(staff, tmp_path):
+    c, people, path, serve = staff, staff.holder.people, tmp_path / "all.csv", staff.holder.serve
+
+    def full(peer, asked):
+        if asked.directory.HasField("write") and len(people.users) == 2:
+            staff.holder.say(peer, asked, body("failure", code=control_pb2.UNAVAILABLE, what="the disk is full"))
+        else:
+            serve(peer, asked)
+    staff.holder.answer = full
+    said = imported(c, path, "name,groups\n" + "".join(f"u{i},all\n" for i in range(5)), code=11)
+    assert f"{path}:4: user u2: the disk is full" in said.err and "2 of 6 were written before" in said.err, said
+    staff.holder.answer = None
+    c.ctl(["user", "import", str(path), "--may-exist"])
+    assert sorted(people.users) == people.groups["all"]["members"] == [f"u{i}" for i in range(5)]
+
+
+@pytest.mark.spec("F-179")
+def test_import_ldif(staff, tmp_path):
+    """As slapcat writes it: folded lines, base64, entries that are no accounts; groups by names and by DNs."""
+    coded = base64.b64encode(SSHA.encode()).decode()
+    text = f"""version: 1
+
+dn: dc=x
+objectClass: organization
+o: x
+
+# a user
+dn: uid=alice,ou=People,dc=x
+objectClass: inetOrgPerson
+objectClass: posixAccount
+uid: Alice
+cn:: {base64.b64encode("Alice Ångström".encode()).decode()}
+userPassword:: {coded[:30]}
+ {coded[30:]}
+entryUUID: 5b5ed3e8-5f6e-103d-8f0e-000000000000
+
+dn: uid=bob,ou=People,dc=x
+objectClass: inetOrgPerson
+uid: bobby
+uid: bob
+cn: bob
+userPassword: {SECRET}
+pwdAccountLockedTime: 000001010000Z
+
+dn: cn=sales,ou=Groups,dc=x
+objectClass: posixGroup
+cn: sales
+memberUid: ALICE
+memberUid: bob
+memberUid: alice
+
+dn: cn=all,ou=Groups,dc=x
+objectClass: groupOfNames
+cn: all
+member: uid=al\\69ce,ou=People,dc=x
+
+dn: cn=none,ou=Groups,dc=x
+objectClass: posixGroup
+cn: none
+"""
+    people = staff.holder.people
+    said = imported(staff, tmp_path / "x.ldif", text)
+    assert said.out.startswith("2 users, 3 groups and 3 memberships added to staff; 0 were there, 1 other entries left out"), said
+    assert people.users == {"alice": {"full_name": "Alice Ångström", "enabled": True}, "bob": {"full_name": "", "enabled": False}}
+    assert people.passwords == {"alice": SSHA.encode(), "bob": SECRET.encode()}
+    assert {n: g["members"] for n, g in people.groups.items()} == {"all": ["alice"], "none": [], "sales": ["alice", "bob"]}
+
+
+@pytest.mark.spec("F-179")
+def test_a_hash_in_place_of_a_password(staff, tmp_path):
+    c, holder = staff, staff.holder
+    (tmp_path / "hash").write_text(SSHA + "\n")
+    c.ctl(f"user add alice password-hash=@{tmp_path}/hash")
+    c.ctl("user set alice password_hash=-", stdin=SSHA)
+    c.ctl("user set alice password=-", stdin=SECRET)
+    assert [(d.write.password.decode(), d.write.hashed) for d in holder.seen] == [(SSHA, True), (SSHA, True), (SECRET, False)]
+    said = c.ctl(f"user set alice password-hash=@{tmp_path}/hash password=-", stdin=SECRET, code=2)
+    assert "password-hash is there, too" in said.err
+    said = c.ctl(f"user set alice password-hash={SSHA}", code=2)
+    assert SSHA not in said.err and "password-hash=@FILE" in said.err
 
 
 def test_completion_knows_users(staff):
