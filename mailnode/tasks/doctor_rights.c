@@ -75,6 +75,20 @@ static void must_write(const char *user, const char *path, Findings *out)
         findings_add(out, MAIL__FACT_STATE__BAD, path, "%s cannot write there: %s", user, strerror(errno));
 }
 
+/* Files that come and go with what is stated: without one of them mail goes unsigned, and nobody is told. */
+static void must_read_all(const char *user, const char *folder, Findings *out)
+{
+    DEFER(dir_close) DIR *dir = opendir(folder);
+
+    if (!dir && errno != ENOENT)
+        findings_add(out, MAIL__FACT_STATE__BAD, folder, "%s cannot look into it: %s", user, strerror(errno));
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        if (*entry->d_name != '.') {
+            DEFER(xfree) char *path = xasprintf("%s/%s", folder, entry->d_name);
+            must_read(user, path, out);
+        }
+}
+
 static void look_as(const DoctorView *view, const Needs *needs, Findings *out)
 {
     const FileSet *files = view->in_force.files;
@@ -90,6 +104,8 @@ static void look_as(const DoctorView *view, const Needs *needs, Findings *out)
         must_read(needs->user, place_of(view, needs->reads[i]).text, out);
     for (size_t i = 0; i < NEEDS_MAX && needs->writes[i]; i++)
         must_write(needs->user, place_of(view, needs->writes[i]).text, out);
+    if (needs->daemon == DAEMON_RSPAMD)
+        must_read_all(needs->user, place_of(view, PLACE_DKIM).text, out);
 }
 
 void look_rights(const DoctorView *view, Findings *out)
@@ -123,6 +139,14 @@ static void must_not_read(const char *path, Findings *out)
         findings_add(out, MAIL__FACT_STATE__BAD, path, "every user of this machine can read it");
 }
 
+static const char *const closed_folders[] = {PLACE_DKIM, PLACE_RELAY};
+
+static void must_not_enter(const char *path, Findings *out)
+{
+    if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
+        findings_add(out, MAIL__FACT_STATE__BAD, path, "every user of this machine can look into it");
+}
+
 static void must_not_connect(const char *path, Findings *out)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -153,6 +177,8 @@ void look_rights_of_nobody(const DoctorView *view, Findings *out)
         DEFER(xfree) char *key = xasprintf("%s/%s", state->certificate, keys[i]);
         must_not_read(key, out);
     }
+    for (size_t i = 0; i < sizeof closed_folders / sizeof *closed_folders; i++)
+        must_not_enter(place_of(view, closed_folders[i]).text, out);
     for (size_t i = 0; i < sizeof closed_sockets / sizeof *closed_sockets; i++)
         must_not_connect(place_of(view, closed_sockets[i]).text, out);
 }

@@ -43,6 +43,16 @@ static void put(const char *path, const char *text, mode_t mode, const char *gro
     ok(file_write(name.text, text, strlen(text), mode, gid));
 }
 
+static void closed(const char *folder, const char *group)
+{
+    Path path = path_in(root, "%s", folder);
+    gid_t gid = (gid_t)-1;
+
+    ok(proc_group(group, &gid));
+    assert_int_equal(chown(path.text, (uid_t)-1, gid), 0);
+    assert_int_equal(chmod(path.text, 0750), 0);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -60,6 +70,9 @@ static int setup(void **state)
     put("var/lib/mailnode/engine/current/dovecot/dovecot.conf", "x", 0600, NULL);
     put("var/lib/mailnode/tables/mail.db", "x", 0640, "mailtables");
     put("var/lib/mailnode/tables/relay/secrets.db", "x", 0640, "postfix");
+    put("var/lib/mailnode/tables/dkim/example.org.default.key", "x", 0640, "_rspamd");
+    closed("var/lib/mailnode/tables/relay", "postfix");
+    closed("var/lib/mailnode/tables/dkim", "_rspamd");
     instance.listen = listen_on;
     instance.n_listen = 1;
     filter.antivirus = true;
@@ -155,6 +168,10 @@ static void daemons_read_and_write_what_is_theirs(void **state)
     assert_int_equal(chmod(path_in(root, "var/lib/mailnode/tables/mail.db").text, 0600), 0);
     expect_seen_by("dovecot", look_rights, "mail.db\tdovecot cannot read it: Permission denied");
     expect_seen_by("vmail", look_rights, "mail.db\tvmail cannot read it: Permission denied");
+    assert_int_equal(chmod(path_in(root, "var/lib/mailnode/tables/dkim/example.org.default.key").text, 0600), 0);
+    expect_seen_by("_rspamd", look_rights, "example.org.default.key\t_rspamd cannot read it: Permission denied");
+    assert_int_equal(chmod(path_in(root, "var/lib/mailnode/tables/dkim").text, 0700), 0);
+    expect_seen_by("_rspamd", look_rights, "dkim\t_rspamd cannot look into it: Permission denied");
     assert_int_equal(chmod(path_in(root, "var/lib/mailnode/spool/postfix/incoming").text, 0500), 0);
     expect_seen_by("postfix", look_rights, "incoming\tpostfix cannot write there: Permission denied");
     filter.antivirus = false; /* then nobody needs the scanner's folder */
@@ -171,6 +188,8 @@ static void nobody_else_reads_anything(void **state)
     assert_int_equal(chmod(path_in(root, "var/lib/mailnode/engine/current/redis/redis.conf").text, 0644), 0);
     expect_seen_by("nobody", look_rights_of_nobody, "redis.conf\tevery user of this machine can read it");
     assert_int_equal(chmod(path_in(root, "var/lib/mailnode/tables").text, 0755), 0);
+    assert_int_equal(chmod(path_in(root, "var/lib/mailnode/tables/dkim").text, 0751), 0);
+    expect_seen_by("nobody", look_rights_of_nobody, "dkim\tevery user of this machine can look into it");
     assert_int_equal(chmod(path_in(root, "var/lib/mailnode/tables/mail.db").text, 0644), 0);
     expect_seen_by("nobody", look_rights_of_nobody, "mail.db\tevery user of this machine can read it");
 
