@@ -5,7 +5,7 @@
         assert host.logins == [("user", "password", True)]      # True: under TLS
 
 starttls: offered; auth: "always", "tls" (only under TLS) or None.  A server that takes STARTTLS away and asks for a login
-in the clear is Smarthost(..., starttls=False).
+in the clear is Smarthost(..., starttls=False).  pair: files of its certificate and key; without it, self-signed.
 """
 import base64
 import os
@@ -18,15 +18,15 @@ import threading
 
 
 class Smarthost:
-    def __init__(self, address, port=2587, starttls=True, auth="always", wrapped=False):
+    def __init__(self, address, port=2587, starttls=True, auth="always", wrapped=False, pair=None):
         self.address, self.port = address, port
         self.starttls, self.auth, self.wrapped = starttls, auth, wrapped
         self.logins = []     # (user, password, under TLS)
         self.messages = []   # (sender, recipients, logged in as)
         self.lines = []      # every command as it came
-        self._context = _context()
+        self._context = _context(*pair) if pair else _self_signed()
         self._server = _Server((address, port), _Session)
-        self._server.of = self
+        self._server.of, self.port = self, self._server.server_address[1]   # 0: one that is free
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -48,19 +48,23 @@ class Smarthost:
 _made = []
 
 
-def _context():
-    """One self-signed certificate for all."""
+def _context(certificate, key):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def _self_signed():
+    """One for all."""
     if not _made:
         folder = tempfile.mkdtemp(prefix="mn-smarthost-")
         files = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
                         "2", "-subj", "/CN=smarthost.test", "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*files)
+        _made.append(_context(*files))
         for file in files:
             os.unlink(file)
         os.rmdir(folder)
-        _made.append(context)
     return _made[0]
 
 
