@@ -280,6 +280,13 @@ const Command commands[] = {
      .words = "what opens its repositories without a controller: for paper, or a safe",
      .example = "destination recovery-sheet vault --yes > vault.sheet", .run = run_recovery_sheet},
 
+    {.noun = "snapshot", .verb = "list", .fields = "destination mailbox", .flags = SCOPED,
+     .words = "what a destination holds, newest first; with mailbox= only where that is in",
+     .example = "snapshot list destination=vault mailbox=user:alice", .run = run_snapshot_list},
+    {.noun = "snapshot", .verb = "folders", .key = "SNAPSHOT", .fields = "destination mailbox filter", .flags = SCOPED,
+     .words = "the folders of a mailbox in one of them, with messages and size",
+     .example = "snapshot folders latest destination=vault mailbox=user:alice filter=project", .run = run_snapshot_folders},
+
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",
      .example = "task show 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_show},
@@ -411,6 +418,9 @@ static const PlainField plain_fields[] = {
      .secret = true},
     {.name = "locked", .words = "yes: no login; mail still arrives (mailbox disable stops both)", .values = "yes,no"},
     {.name = "members", .words = "users that belong to it", .list = true},
+    {.name = "mailbox", .words = "user:NAME or public:NAME"},
+    {.name = "destination", .words = "where the backups are"},
+    {.name = "filter", .words = "only folders with this anywhere in their name, in any case"},
 };
 
 const PlainField *plain_field(const char *name)

@@ -7,6 +7,7 @@
 #include "tasks/manifest.h"
 #include "tasks/restic.h"
 #include "tasks/shadow.h"
+#include "tasks/snapshot_list.h"
 #include "tasks/stage.h"
 #include "tasks/upkeep.h"
 
@@ -195,6 +196,7 @@ static Error *save(Job *job, const Object *plan, const char *destination, const 
     CRASH_POINT("backup.saved");
     if (err)
         return err;
+    snapshot_manifest_keep(job_root(job), summary.snapshot, tree->state.text);
     DEFER(xfree) char *bytes = bytes_words(tree->totals.bytes), *added = bytes_words(summary.added);
     buf_printf(&words, "%s: snapshot %.8s, %" PRIu64 " messages in %" PRIu64 " mailboxes, %s, %s new", destination,
                summary.snapshot, tree->totals.messages, tree->totals.mailboxes, bytes, added);

@@ -18,10 +18,3 @@ JobVerb *job_verb(Mail__TaskStart__VerbCase verb)
         return NULL;
     }
 }
-
-Error *job_answer(Job *job, const Mail__BackupRead *read)
-{
-    (void)job;
-    (void)read;
-    return error_new(ERROR_UNSUPPORTED, "this node answers no questions about backups");
-}

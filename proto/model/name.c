@@ -328,6 +328,11 @@ static char *composed(const char *text, bool lower)
     return copy;
 }
 
+char *text_folded(const char *text)
+{
+    return composed(text, true);
+}
+
 static Error *text_form(const char *text, char **ret_text)
 {
     Error *err = visible_check(text);

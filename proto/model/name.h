@@ -28,6 +28,9 @@ enum { DKIM_DOMAIN_LEN = NAME_FQDN_LEN - (int)sizeof(DKIM_SELECTOR "._domainkey"
  * SCORE and SECRET. */
 CHECKED Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text);
 
+/* Valid UTF-8 as it is compared where case is nothing: NFC, in lower case; owned by the caller. */
+char *text_folded(const char *text);
+
 /* 192.0.2.0/24 or 2001:db8::7 as numbers. */
 typedef struct Network {
     unsigned char octets[16]; /* network byte order */

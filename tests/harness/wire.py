@@ -79,10 +79,12 @@ def connected_as(uid, path):
 
 
 class LocalLink:
-    """A raw unix-socket peer."""
+    """A raw unix-socket peer; 'path' may be a socket that is connected."""
 
     def __init__(self, path, greet=True, uid=None):
-        if uid is None:
+        if isinstance(path, socket.socket):
+            self.socket = path
+        elif uid is None:
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.socket.connect(path)
         else:

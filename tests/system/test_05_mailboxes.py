@@ -1,7 +1,9 @@
 """Section 5: user mailboxes on the running daemons: closed, full, forwarded, listed; and who may send as whom (F-084, F-150)."""
 import base64
 import imaplib
+import os
 import poplib
+import shutil
 import smtplib
 import socket
 import subprocess
@@ -353,6 +355,31 @@ def test_senders(mail, people):
         c.ctl(command)
     mail.override("postfix.d/many.cf", None)
     c.ctl("settings set queue-lifetime=")
+
+
+def test_when_a_message_was_saved_outlives_a_backup(mail):
+    """A backup makes a link to each message, which moves its ctime; expiry goes by the time that Dovecot has noted before."""
+    ledger = Ledger(mail)
+    ledger.send(["alice@example.org"], [("alice", "INBOX")])
+    ledger.settle()
+    cur = mail.path("var/lib/mailnode/mail/alice/Maildir/cur")
+
+    def saved():
+        with mail.imap("alice") as imap:
+            imap.link.select("INBOX")
+            return imap.link.fetch("1:*", "(UID SAVEDATE)")[1]
+    before = saved()
+    assert b"SAVEDATE" in before[-1], before
+    messages = [os.path.join(cur, name) for name in os.listdir(cur)]
+    last = max(os.stat(path).st_ctime for path in messages)
+    wait_until(lambda: time.time() > int(last) + 1, "the next second", 5)
+    shadow = mail.path("var/lib/mailnode/work/shadow-of-the-test")
+    os.mkdir(shadow, 0o700)
+    for path in messages:
+        os.link(path, os.path.join(shadow, os.path.basename(path)))
+    assert all(int(os.stat(path).st_ctime) > int(last) for path in messages)
+    assert saved() == before
+    shutil.rmtree(shadow)
 
 
 @pytest.mark.spec("F-047", "X-09")
