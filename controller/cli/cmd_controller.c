@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/path.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -233,9 +234,11 @@ Error *run_controller_backup(Cli *cli, const Line *line, int *ret_exit)
         err = target_read_back(&target);
     if (!err)
         err = target_name(&target);
-    if (!err)
-        backup_print(cli, &target, last->copy_part->info);
-    return err;
+    if (err)
+        return err;
+    assert(last && last->copy_part);
+    backup_print(cli, &target, last->copy_part->info);
+    return NULL;
 }
 
 /* ---- restore ---- */
