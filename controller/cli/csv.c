@@ -91,7 +91,7 @@ static Error *row_read(Csv *csv, CsvRow *row)
     bool last = false;
 
     while (!last) {
-        char *begin = csv->at, *end = NULL;
+        char *begin = csv->at, *end = begin;
         if (row->n == CSV_CELLS_MAX)
             return error_new(ERROR_INVALID, "over %d fields", CSV_CELLS_MAX);
         Error *err = begin < csv->end && *begin == '"' ? quoted(csv, &end) : plain(csv, &end);

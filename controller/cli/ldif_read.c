@@ -159,7 +159,7 @@ Error *ldif_next(Ldif *ldif, LdifEntry *entry, bool *ret_more)
     entry->n = 0;
     entry->line = ldif->line;
     while ((text = line_of_entry(ldif, &size, &line)) && (size || (!entry->dn && !err))) {
-        LdifValue value = {0};
+        LdifValue value = {.name = "", .value = text};
         if (err || !size)
             continue; /* to the end of this entry, or to its beginning */
         err = value_read(text, size, &value);
