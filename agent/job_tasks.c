@@ -126,7 +126,7 @@ Error *job_tasks_start(JobTasks *tasks, const Mail__TaskStart *task, JobEnded *e
 
     if (tasks->n == JOBS_MAX)
         return error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX);
-    Error *err = jobs_start(tasks->jobs, task, NULL, task_heard, tasks, &running.job);
+    Error *err = jobs_start(tasks->jobs, task, task_heard, tasks, &running.job);
     if (err)
         return err;
     running.task_id = xstrdup(task->task_id);

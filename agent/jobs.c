@@ -1,5 +1,7 @@
 #include "jobs.h"
 
+#include "stage.h"
+
 #include "base/alloc.h"
 #include "local/local.h"
 #include "model/secret_field.h"
@@ -14,6 +16,7 @@ typedef struct Job {
     LocalPeer *peer;
     JobHeard *heard;
     void *context;
+    char *staged; /* a file that goes with it; NULL: none */
     bool over;
 } Job;
 
@@ -29,7 +32,16 @@ Jobs *jobs_new(const JobsParts *parts)
     Jobs *jobs = xcalloc(1, sizeof *jobs);
 
     jobs->with = *parts;
+    stage_sweep(parts->stage);
     return jobs;
+}
+
+static void job_done(const Jobs *jobs, Job *job)
+{
+    if (job->staged)
+        stage_remove(jobs->with.stage, job->staged);
+    xfree(&job->staged);
+    local_peer_free(&job->peer);
 }
 
 void jobs_free(Jobs **jobs)
@@ -37,7 +49,7 @@ void jobs_free(Jobs **jobs)
     if (!*jobs)
         return;
     for (size_t i = 0; i < (*jobs)->n; i++)
-        local_peer_free(&(*jobs)->list[i].peer);
+        job_done(*jobs, &(*jobs)->list[i]);
     free(*jobs);
     *jobs = NULL;
 }
@@ -236,8 +248,21 @@ static void luggage_into(Luggage *luggage, Mail__EngineTask *body)
     body->n_secrets = luggage->n_secrets;
 }
 
-Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, const char *staged, JobHeard *heard, void *context,
-                  uint64_t *ret_job)
+/* *ret_name: of the file, the caller's; NULL: this verb needs none. */
+static Error *stage_for(const Jobs *jobs, const Mail__TaskStart *task, char **ret_name)
+{
+    if (task->verb_case != MAIL__TASK_START__VERB_BACKUP_RUN)
+        return NULL;
+    DEFER(xfree) char *name = xasprintf("state-%llu", (unsigned long long)jobs->numbers + 1);
+    Error *err = stage_write(jobs->with.journal, jobs->with.stage, name);
+    if (err)
+        return err;
+    *ret_name = name;
+    name = NULL;
+    return NULL;
+}
+
+Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void *context, uint64_t *ret_job)
 {
     DEFER(luggage_done) Luggage luggage = {0};
     Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
@@ -247,12 +272,20 @@ Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, const char *staged, J
         err = luggage_open(jobs, &luggage);
     if (!err)
         err = task_needs(&luggage, task);
+    if (!err)
+        err = stage_for(jobs, task, &body.staged);
     if (err)
         return err;
     luggage_into(&luggage, &body);
     body.task = (Mail__TaskStart *)(uintptr_t)task;
-    body.staged = (char *)(uintptr_t)staged;
-    return begin(jobs, &body, heard, context, ret_job);
+    err = begin(jobs, &body, heard, context, ret_job);
+    if (!err) {
+        jobs->list[jobs->n - 1].staged = body.staged;
+    } else if (body.staged) {
+        stage_remove(jobs->with.stage, body.staged);
+        free(body.staged);
+    }
+    return err;
 }
 
 Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void *context, uint64_t *ret_job)
@@ -333,7 +366,7 @@ void jobs_run(Jobs *jobs, Msec now)
         job_run(jobs, i);
     for (size_t i = 0; i < jobs->n; i++) {
         if (jobs->list[i].over)
-            local_peer_free(&jobs->list[i].peer);
+            job_done(jobs, &jobs->list[i]);
         else
             jobs->list[left++] = jobs->list[i];
     }

@@ -14,6 +14,7 @@ enum { JOBS_MAX = 16 };
 typedef struct JobsParts { /* all outlive the Jobs */
     const char *socket;    /* of mail-engine */
     const char *node;
+    const char *stage; /* the folder of stage.h */
     Journal *journal;
 } JobsParts;
 
@@ -28,9 +29,8 @@ void jobs_wait(const Jobs *jobs, Waiter *wake);
 
 bool job_is(Mail__TaskStart__VerbCase verb); /* a job's verb, and not a task of the agent's own */
 
-/* Starts a task, or (read) asks a question.  staged: the name of a file in the agent's folder "stage", or NULL.
+/* Starts a task, or asks a question.  A backup gets the state of the node along, as a file that goes with the job.
  * NOT_FOUND: what it names is not stated; UNAVAILABLE: mail-engine is away, or JOBS_MAX run. */
-CHECKED Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, const char *staged, JobHeard *heard, void *context,
-                          uint64_t *ret_job);
+CHECKED Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void *context, uint64_t *ret_job);
 CHECKED Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void *context, uint64_t *ret_job);
 void jobs_cancel(Jobs *jobs, uint64_t job);

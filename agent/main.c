@@ -130,8 +130,8 @@ typedef struct Agent {
     JobTasks *job_tasks;
     Tasks *tasks;
     Asked *asked;
-    Path tables, slapd, socket; /* socket: of mail-engine */
-    char *complained;           /* about node.db, said once */
+    Path tables, slapd, socket, stage; /* socket: of mail-engine */
+    char *complained;                  /* about node.db, said once */
 } Agent;
 
 static void agent_free(Agent **agent)

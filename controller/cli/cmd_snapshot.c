@@ -2,6 +2,7 @@
 #include "call.h"
 
 #include "base/alloc.h"
+#include "model/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -193,6 +194,55 @@ Error *run_snapshot_list(Cli *cli, const Line *line, int *ret_exit)
     (void)ret_exit;
     Error *err = destination_take(cli, line, &read);
     return err ? err : answer(cli, &read, headings, sizeof headings / sizeof *headings);
+}
+
+typedef struct Export {
+    TextWriter writer;
+    Error *err;
+} Export;
+
+static void objects_write(Export *export, const Mail__BackupRows *rows)
+{
+    for (size_t i = 0; !export->err && i < rows->n_objects; i++) {
+        DEFER(object_free) Object *object = NULL;
+        export->err = object_unpack(rows->objects[i].data, rows->objects[i].len, &object);
+        if (!export->err)
+            text_write_item(&export->writer, object);
+    }
+}
+
+/* What 'apply' takes: the node's part of what was stated when the snapshot was made. */
+Error *run_snapshot_export(Cli *cli, const Line *line, int *ret_exit)
+{
+    Mail__BackupRead read = MAIL__BACKUP_READ__INIT;
+    Export export = {.err = NULL};
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Call call;
+
+    (void)ret_exit;
+    Error *err = destination_take(cli, line, &read);
+    if (err)
+        return err;
+    read.instance = (char *)(uintptr_t)cli_instance(cli);
+    read.snapshot = (char *)(uintptr_t)line->key;
+    read.has_state = read.state = true;
+    envelope.body_case = MAIL__ENVELOPE__BODY_BACKUP_READ;
+    envelope.backup_read = &read;
+    err = call_begin(cli, &envelope, false, &call);
+    if (err)
+        return err;
+    text_write_begin(&export.writer, cli->out, cli->form == OUTPUT_JSON ? TEXT_JSON : TEXT_YAML);
+    while (!err && !call.ended) {
+        DEFER(envelope_free) Envelope *said = NULL;
+        err = call_next(&call, &said);
+        if (!err && said && said->body_case == MAIL__ENVELOPE__BODY_BACKUP_ROWS)
+            objects_write(&export, said->backup_rows);
+        if (!err)
+            err = export.err;
+    }
+    if (!err)
+        text_write_end(&export.writer);
+    return err;
 }
 
 Error *run_snapshot_folders(Cli *cli, const Line *line, int *ret_exit)

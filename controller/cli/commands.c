@@ -286,6 +286,9 @@ const Command commands[] = {
     {.noun = "snapshot", .verb = "folders", .key = "SNAPSHOT", .fields = "destination mailbox filter", .flags = SCOPED,
      .words = "the folders of a mailbox in one of them, with messages and size",
      .example = "snapshot folders latest destination=vault mailbox=user:alice filter=project", .run = run_snapshot_folders},
+    {.noun = "snapshot", .verb = "export", .key = "SNAPSHOT", .fields = "destination", .flags = SCOPED,
+     .words = "what was stated for the node then, for apply; secrets are not shown",
+     .example = "snapshot export latest destination=vault > site.yaml", .run = run_snapshot_export},
 
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",

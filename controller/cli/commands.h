@@ -117,4 +117,4 @@ Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_i
     run_user_domain_accept, run_mailbox_claim, run_doctor, run_wait, run_explain, run_completion, run_complete, run_man,
     run_help, run_mailbox_list, run_mailbox_show, run_user_senders;
 Run run_user_import;
-Run run_snapshot_list, run_snapshot_folders;
+Run run_snapshot_list, run_snapshot_folders, run_snapshot_export;

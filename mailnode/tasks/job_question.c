@@ -1,17 +1,19 @@
-/* What lies in a repository: its snapshots, and the folders of a mailbox in one of them */
+/* What lies in a repository: its snapshots, the folders of a mailbox in one of them, and what was stated then */
 #include "tasks/folder_name.h"
 #include "tasks/job.h"
 #include "tasks/restic.h"
 #include "tasks/snapshot_list.h"
+#include "tasks/stage.h"
 
 #include "base/alloc.h"
 #include "model/shown.h"
+#include "seal/state_file.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Answers travel in parts. */
-enum { PART_OCTETS = 32 * 1024, ROW_OCTETS = 64 };
+enum { PART_OCTETS = 32 * 1024, ROW_OCTETS = 64, STATE_MAX = 256 * 1024 * 1024 };
 
 typedef struct Question {
     Job *job;
@@ -251,12 +253,80 @@ static Error *folders_answer(const Question *question)
     return err ? err : part_say(&part);
 }
 
+/* ---- state ---- */
+
+typedef struct Objects {
+    const Question *question;
+    const char *snapshot;
+    ProtobufCBinaryData *list; /* borrowed from the file */
+    size_t n, room, octets;
+} Objects;
+
+static void objects_done(Objects *objects)
+{
+    free(objects->list);
+}
+
+static Error *objects_say(Objects *objects)
+{
+    Mail__BackupRows rows = MAIL__BACKUP_ROWS__INIT;
+
+    rows.snapshot = (char *)(uintptr_t)objects->snapshot;
+    rows.objects = objects->list;
+    rows.n_objects = objects->n;
+    objects->n = objects->octets = 0;
+    return job_rows(objects->question->job, &rows);
+}
+
+/* Only what reads back as an object goes on. */
+static Error *object_take(void *context, const void *bytes, size_t size)
+{
+    Objects *to = context;
+    DEFER(object_free) Object *object = NULL;
+    Error *err = object_unpack(bytes, size, &object);
+
+    if (err)
+        return err;
+    if (to->n == to->room) {
+        to->room = to->room ? 2 * to->room : 64;
+        to->list = xrealloc(to->list, to->room * sizeof *to->list);
+    }
+    to->list[to->n++] = (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes}; /* packed only */
+    to->octets += size;
+    return to->octets < PART_OCTETS ? NULL : objects_say(to);
+}
+
+static Error *state_answer(const Question *question)
+{
+    DEFER(objects_done) Objects objects = {.question = question};
+    Buf file = {0};
+    uint64_t revision = 0;
+    char id[65];
+
+    Error *err = restic_resolve(question->restic, question->read->snapshot, 0, id);
+    if (!err)
+        err = restic_dump(question->restic, id, "/state/" STATE_OBJECTS, STATE_MAX, &file);
+    objects.snapshot = id;
+    if (!err)
+        err = error_in(state_file_read(file.data, file.size, &revision, object_take, &objects), "snapshot %.12s: state",
+                       id);
+    if (!err)
+        err = objects_say(&objects);
+    if (file.room)
+        wipe(file.data, file.room); /* secrets lie in it */
+    buf_done(&file);
+    return err;
+}
+
 Error *job_answer(Job *job, const Mail__BackupRead *read)
 {
     DEFER(question_done) Question question = {.job = job, .read = read};
+    bool whole = read->has_state && read->state;
     bool folders = read->snapshot && *read->snapshot, mailbox = read->mailbox && *read->mailbox;
 
-    if (folders && !mailbox)
+    if (whole && !folders)
+        return error_new(ERROR_INVALID, "which snapshot's state is not said");
+    if (folders && !mailbox && !whole)
         return error_new(ERROR_INVALID, "which mailbox's folders is not said");
     if (!read->destination)
         return error_new(ERROR_INVALID, "which destination is not said");
@@ -265,5 +335,7 @@ Error *job_answer(Job *job, const Mail__BackupRead *read)
         err = restic_open_job(job, read->destination, 0, &question.restic);
     if (err)
         return err;
+    if (whole)
+        return state_answer(&question);
     return folders ? folders_answer(&question) : snapshots_answer(&question);
 }
