@@ -6,6 +6,8 @@
 #include "model/curve_key.h"
 #include "model/meta.h"
 #include "model/mutf7.h"
+#include "model/repository.h"
+#include "model/schedule.h"
 #include "model/shown.h"
 #include "model/validate.h"
 
@@ -662,6 +664,16 @@ Error *dkim_key_normalise(const char *text, char **ret_text)
 
 /* ---- all of them --------------------------------------------------------------------- */
 
+/* Whether there is such a zone, the node knows that runs the plan. */
+static Error *zone_form(const char *text, char **ret_text)
+{
+    Error *err = schedule_zone_form(text);
+
+    if (!err)
+        *ret_text = xstrdup(text);
+    return err;
+}
+
 static Error *key_form(const char *text, char **ret_text)
 {
     if (!curve_key_form(text))
@@ -705,6 +717,12 @@ Error *text_normalise(Mail__FieldType type, const char *text, char **ret_text)
         return public_form(text, ret_text);
     case MAIL__FIELD_TYPE__ACL:
         return acl_form(text, ret_text);
+    case MAIL__FIELD_TYPE__REPOSITORY:
+        return repository_normalise(text, ret_text);
+    case MAIL__FIELD_TYPE__SCHEDULE:
+        return schedule_read(text, NULL, ret_text);
+    case MAIL__FIELD_TYPE__TIME_ZONE:
+        return zone_form(text, ret_text);
     default:
         return text_form(text, ret_text);
     }
