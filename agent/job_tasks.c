@@ -5,13 +5,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { UNTAKEN_MAX = 256, AGAIN_MS = 20 };
 
 /* One that runs: a task of the controller's, or a question. */
 typedef struct Running {
     uint64_t job;
-    char *task_id; /* NULL: a question */
+    char *task_id;        /* NULL: a question */
+    Mail__BackupRun *run; /* of a plan, owned; NULL: none */
     JobEnded *ended;
     void *context;
     uint64_t question, session; /* id of the message that asks, and in which session */
@@ -29,17 +31,18 @@ struct JobTasks {
     Link *link;
     Journal *journal;
     Jobs *jobs;
+    Plans *plans;
     Running list[JOBS_MAX];
     size_t n;
     Part *parts;
     size_t n_parts;
 };
 
-JobTasks *job_tasks_new(Link *link, Journal *journal, Jobs *jobs)
+JobTasks *job_tasks_new(Link *link, Journal *journal, Jobs *jobs, Plans *plans)
 {
     JobTasks *tasks = xcalloc(1, sizeof *tasks);
 
-    *tasks = (JobTasks){.link = link, .journal = journal, .jobs = jobs};
+    *tasks = (JobTasks){.link = link, .journal = journal, .jobs = jobs, .plans = plans};
     return tasks;
 }
 
@@ -53,12 +56,19 @@ static void part_drop(JobTasks *tasks)
     free(part);
 }
 
+static void running_done(Running *running)
+{
+    free(running->task_id);
+    if (running->run)
+        mail__backup_run__free_unpacked(running->run, NULL);
+}
+
 void job_tasks_free(JobTasks **tasks)
 {
     if (!*tasks)
         return;
     for (size_t i = 0; i < (*tasks)->n; i++)
-        free((*tasks)->list[i].task_id);
+        running_done(&(*tasks)->list[i]);
     while ((*tasks)->parts)
         part_drop(*tasks);
     free(*tasks);
@@ -75,7 +85,7 @@ static Running *running_of(JobTasks *tasks, uint64_t job)
 
 static void running_drop(JobTasks *tasks, Running *running)
 {
-    free(running->task_id);
+    running_done(running);
     *running = tasks->list[--tasks->n];
 }
 
@@ -114,10 +124,21 @@ static void task_heard(void *context, uint64_t job, const Envelope *said)
     }
     result.has_state = true;
     result.task_id = running->task_id;
+    if (running->run)
+        plans_ended(tasks->plans, running->run, &result, (uint64_t)time(NULL));
     running->ended(running->context, &result);
     running = running_of(tasks, job); /* the list may have moved */
     if (running)
         running_drop(tasks, running);
+}
+
+static Mail__BackupRun *run_copy(const Mail__BackupRun *run)
+{
+    DEFER(buf_done) Buf bytes = {0};
+    size_t size = mail__backup_run__get_packed_size(run);
+
+    mail__backup_run__pack(run, buf_reserve(&bytes, size + 1));
+    return mail__backup_run__unpack(NULL, size, bytes.data);
 }
 
 Error *job_tasks_start(JobTasks *tasks, const Mail__TaskStart *task, JobEnded *ended, void *context)
@@ -130,6 +151,10 @@ Error *job_tasks_start(JobTasks *tasks, const Mail__TaskStart *task, JobEnded *e
     if (err)
         return err;
     running.task_id = xstrdup(task->task_id);
+    if (task->verb_case == MAIL__TASK_START__VERB_BACKUP_RUN)
+        running.run = run_copy(task->backup_run);
+    if (running.run)
+        plans_begun(tasks->plans, running.run, (uint64_t)time(NULL));
     tasks->list[tasks->n++] = running;
     return NULL;
 }

@@ -2,10 +2,11 @@
 #pragma once
 #include "jobs.h"
 #include "link.h"
+#include "plans.h"
 
 typedef struct JobTasks JobTasks;
 
-JobTasks *job_tasks_new(Link *link, Journal *journal, Jobs *jobs); /* all outlive it */
+JobTasks *job_tasks_new(Link *link, Journal *journal, Jobs *jobs, Plans *plans); /* all outlive it */
 void job_tasks_free(JobTasks **tasks);
 void job_tasks_run(JobTasks *tasks, Msec now);
 void job_tasks_wait(const JobTasks *tasks, Waiter *wake);

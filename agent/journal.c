@@ -18,6 +18,12 @@
 /* Beyond this many the tables look at everything: it costs them no more. */
 enum { TOUCHED_MAX = 20000 };
 
+#define BACKUP_TABLE                                                                                                   \
+    "CREATE TABLE backup(plan TEXT NOT NULL, destination TEXT NOT NULL, since INTEGER NOT NULL,"                       \
+    " through INTEGER NOT NULL, begun INTEGER NOT NULL, broken INTEGER NOT NULL, ended INTEGER NOT NULL,"              \
+    " good INTEGER NOT NULL, text TEXT NOT NULL, good_at INTEGER NOT NULL,"                                            \
+    " PRIMARY KEY(plan, destination)) WITHOUT ROWID;"
+
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE object(kind INTEGER NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL,"
@@ -36,8 +42,7 @@ static const char schema[] =
     "CREATE TABLE task(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content BLOB NOT NULL, result BLOB,"
     " seen INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);"
-    "CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;"
-    "PRAGMA user_version=3;"
+    "CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;" BACKUP_TABLE "PRAGMA user_version=4;"
     "COMMIT;";
 
 /* What leads from user_version i to i + 1. */
@@ -46,6 +51,7 @@ static const char *const steps[JOURNAL_SCHEMA] = {
     "BEGIN IMMEDIATE; CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL); PRAGMA user_version=2; COMMIT;",
     "BEGIN IMMEDIATE; CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;"
     " PRAGMA user_version=3; COMMIT;",
+    "BEGIN IMMEDIATE;" BACKUP_TABLE "PRAGMA user_version=4; COMMIT;",
 };
 
 Error *journal_failed(Journal *journal, Error *err)
@@ -152,6 +158,8 @@ static Error *prepare_all(Journal *journal)
         err = db_prepare(journal->db, wanted[i].text, wanted[i].stmt);
     if (!err)
         err = journal_log_prepare(journal);
+    if (!err)
+        err = journal_backups_prepare(journal);
     return err ? err : journal_secrets_open(journal);
 }
 

@@ -23,7 +23,7 @@
 typedef struct Journal Journal;
 
 enum {
-    JOURNAL_SCHEMA = 3,       /* user_version */
+    JOURNAL_SCHEMA = 4,       /* user_version */
     JOURNAL_HAPPENINGS = 100, /* newest that are kept */
     JOURNAL_TASKS = 1000,     /* acknowledged ones that are kept, so that no id runs twice */
 };
@@ -142,3 +142,21 @@ CHECKED Error *journal_tasks(Journal *journal, const char *id, Error *(*each)(vo
 CHECKED Error *journal_task_begin(Journal *journal, const char *id, const Digest *content);
 CHECKED Error *journal_task_end(Journal *journal, const Mail__TaskResult *result);
 CHECKED Error *journal_task_seen(Journal *journal, const char *id);
+
+/* ---- backups: what became of each plan at each destination ---- */
+
+typedef struct BackupRow {
+    const char *plan, *destination;
+    uint64_t since_s;   /* both are known here since; all times are seconds since 1970 */
+    uint64_t through_s; /* what was due until then is done, or is not to be */
+    uint64_t begun_s;   /* of the run that is under way; 0: none */
+    unsigned broken;    /* runs that were broken off since through_s */
+    uint64_t ended_s;   /* of the last finished run; 0: there was none */
+    bool good;          /* and how it ended */
+    const char *text;
+    uint64_t good_s; /* of the last good run; 0: there was none */
+} BackupRow;
+/* In the order of their names.  Borrowed for the call. */
+CHECKED Error *journal_backups(Journal *journal, Error *(*each)(void *context, const BackupRow *row), void *context);
+CHECKED Error *journal_backup_put(Journal *journal, const BackupRow *row);
+CHECKED Error *journal_backup_remove(Journal *journal, const char *plan, const char *destination);

@@ -1,5 +1,5 @@
 /* journal_inside.h - the Journal for its own files: journal.c (objects, deltas), journal_view.c (reading them),
- * journal_log.c (tasks, happenings), journal_secrets.c */
+ * journal_log.c (tasks, happenings), journal_backups.c, journal_secrets.c */
 #pragma once
 #include "db.h"
 #include "journal.h"
@@ -25,6 +25,7 @@ typedef struct Statements { /* all prepared at open: a missing table is found th
     sqlite3_stmt *remove_instance, *touched, *save, *all;
     sqlite3_stmt *secret, *secret_put, *secret_remove, *wipe_secrets;
     sqlite3_stmt *owner, *own;
+    sqlite3_stmt *backups, *backup_put, *backup_remove;
     sqlite3_stmt *happened, *happenings, *trim_happenings;
     sqlite3_stmt *task, *tasks, *task_begin, *task_end, *task_seen, *trim_tasks;
 } Statements;
@@ -75,3 +76,5 @@ CHECKED Error *journal_secrets_drop(Journal *journal, const void *before, size_t
 CHECKED Error *journal_log_prepare(Journal *journal);
 void journal_log_done(Journal *journal);
 CHECKED Error *journal_log_flush(Journal *journal); /* happenings that waited */
+
+CHECKED Error *journal_backups_prepare(Journal *journal);

@@ -7,6 +7,7 @@
 #include "join.h"
 #include "journal.h"
 #include "link.h"
+#include "plans.h"
 #include "report.h"
 #include "tasks.h"
 
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char program[] = "mail-agent";
 static const char user[] = "mailagent", readers[] = "mailtables";
@@ -127,6 +129,7 @@ typedef struct Agent {
     Usage *usage;
     Apply *apply;
     Jobs *jobs;
+    Plans *plans;
     JobTasks *job_tasks;
     Tasks *tasks;
     Asked *asked;
@@ -141,6 +144,7 @@ static void agent_free(Agent **agent)
     asked_free(&(*agent)->asked);
     tasks_free(&(*agent)->tasks);
     job_tasks_free(&(*agent)->job_tasks);
+    plans_free(&(*agent)->plans);
     jobs_free(&(*agent)->jobs);
     apply_free(&(*agent)->apply);
     usage_free(&(*agent)->usage);
@@ -253,7 +257,12 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
         return err;
     agent->jobs =
         jobs_new(&(JobsParts){.socket = agent->socket.text, .node = agent->identity->node, .journal = agent->journal});
-    agent->job_tasks = job_tasks_new(agent->link, agent->journal, agent->jobs);
+    agent->plans = plans_new(&(PlansParts){.journal = agent->journal,
+                                           .report = agent->report,
+                                           .node = agent->identity->node,
+                                           .jobs = agent->jobs,
+                                           .start = jobs_start});
+    agent->job_tasks = job_tasks_new(agent->link, agent->journal, agent->jobs, agent->plans);
     agent->tasks = tasks_new(agent->link, agent->journal, agent->engine, agent->job_tasks, agent->apply, agent->report);
     agent->asked = asked_new(agent->link, agent->journal, agent->apply, agent->usage);
     *ret_agent = agent;
@@ -297,6 +306,7 @@ static int run(const Args *args)
         jobs_run(agent->jobs, now);         /* what jobs of mail-engine say */
         tasks_run(agent->tasks, now);
         job_tasks_run(agent->job_tasks, now);
+        plans_run(agent->plans, now, (uint64_t)time(NULL));
         asked_run(agent->asked, now);
         report_run(agent->report, agent->link, now); /* what is so goes out */
         Waiter wake = waiter_start();
@@ -309,6 +319,7 @@ static int run(const Args *args)
         jobs_wait(agent->jobs, &wake);
         tasks_wait(agent->tasks, &wake);
         job_tasks_wait(agent->job_tasks, &wake);
+        plans_wait(agent->plans, &wake);
         asked_wait(agent->asked, &wake);
         report_wait(agent->report, agent->link, &wake);
         waiter_block(&wake); /* the only place that sleeps */

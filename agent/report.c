@@ -30,6 +30,8 @@ struct Report {
     size_t n_facts;
     Known engine[FACTS_MAX]; /* what mail-engine says of its daemons */
     size_t n_engine;
+    ReportBackup *backups;
+    size_t n_backups;
     uint64_t applied, config;
 
     bool news; /* a fact changed its state */
@@ -58,12 +60,25 @@ static void known_clear(Known *facts, size_t *n)
     }
 }
 
+static void backups_clear(Report *report)
+{
+    for (size_t i = 0; i < report->n_backups; i++) {
+        free(report->backups[i].plan);
+        free(report->backups[i].destination);
+        free(report->backups[i].text);
+    }
+    free(report->backups);
+    report->backups = NULL;
+    report->n_backups = 0;
+}
+
 void report_free(Report **report)
 {
     if (!*report)
         return;
     known_clear((*report)->facts, &(*report)->n_facts);
     known_clear((*report)->engine, &(*report)->n_engine);
+    backups_clear(*report);
     free(*report);
     *report = NULL;
 }
@@ -126,6 +141,30 @@ void report_engine_facts(Report *report, Mail__Fact *const *facts, size_t n, Mse
     known_clear(old, &n_old);
 }
 
+static bool backup_same(const ReportBackup *a, const ReportBackup *b)
+{
+    return strcmp(a->plan, b->plan) == 0 && strcmp(a->destination, b->destination) == 0 && a->state == b->state &&
+           a->ended_s == b->ended_s && a->next_s == b->next_s && a->running == b->running;
+}
+
+void report_backups(Report *report, const ReportBackup *backups, size_t n)
+{
+    bool same = n == report->n_backups;
+
+    for (size_t i = 0; same && i < n; i++)
+        same = backup_same(&report->backups[i], &backups[i]);
+    report->news = report->news || !same;
+    backups_clear(report);
+    report->backups = xcalloc(n + 1, sizeof *backups);
+    report->n_backups = n;
+    for (size_t i = 0; i < n; i++) {
+        report->backups[i] = backups[i];
+        report->backups[i].plan = xstrdup(backups[i].plan);
+        report->backups[i].destination = xstrdup(backups[i].destination);
+        report->backups[i].text = xstrdup(backups[i].text);
+    }
+}
+
 void report_revisions(Report *report, uint64_t applied, uint64_t config)
 {
     report->applied = applied;
@@ -175,6 +214,7 @@ typedef struct Outgoing {
     Mail__Fact facts[2 * FACTS_MAX], *fact_list[2 * FACTS_MAX];
     Mail__Happening happenings[HAPPENINGS_AGAIN], *happening_list[HAPPENINGS_AGAIN];
     size_t n_facts, n_happenings;
+    Mail__BackupStanding *backups, **backup_list;
     uint64_t now_s, newest;
 } Outgoing;
 
@@ -190,6 +230,35 @@ static void facts_into(Outgoing *out, const Known *facts, size_t n, Msec now)
         fact->age_ms = now > facts[i].seen_at ? now - facts[i].seen_at : 0;
         fact->since_ms = now > facts[i].since ? now - facts[i].since : 0;
         out->fact_list[out->n_facts++] = fact;
+    }
+}
+
+static uint64_t age_ms(uint64_t now_s, uint64_t then_s)
+{
+    return now_s > then_s ? (now_s - then_s) * 1000 : 0;
+}
+
+static void backups_into(Outgoing *out, const ReportBackup *backups, size_t n)
+{
+    out->backups = xcalloc(n + 1, sizeof *out->backups);
+    out->backup_list = xcalloc(n + 1, sizeof(Mail__BackupStanding *));
+    for (size_t i = 0; i < n; i++) {
+        Mail__BackupStanding *standing = &out->backups[i];
+        const ReportBackup *known = &backups[i];
+        mail__backup_standing__init(standing);
+        standing->plan = known->plan;
+        standing->destination = known->destination;
+        standing->text = known->text;
+        standing->has_state = standing->has_running = true;
+        standing->state = known->state;
+        standing->running = known->running;
+        standing->has_ended_age_ms = known->ended_s != 0;
+        standing->ended_age_ms = age_ms(out->now_s, known->ended_s);
+        standing->has_good_age_ms = known->good_s != 0;
+        standing->good_age_ms = age_ms(out->now_s, known->good_s);
+        standing->has_next_ms = known->next_s != 0;
+        standing->next_ms = age_ms(known->next_s, out->now_s);
+        out->backup_list[i] = standing;
     }
 }
 
@@ -220,6 +289,7 @@ static bool send_report(Report *report, Link *link, Msec now)
     out->newest = report->happened;
     facts_into(out, report->facts, report->n_facts, now);
     facts_into(out, report->engine, report->n_engine, now);
+    backups_into(out, report->backups, report->n_backups);
     if (!journal_receiving(report->journal)) {
         Error *err = journal_happenings(report->journal, report->happened, HAPPENINGS_AGAIN, happening_into, out);
         error_free(&err); /* damage is seen to by journal_run */
@@ -233,6 +303,8 @@ static bool send_report(Report *report, Link *link, Msec now)
     body.facts = out->fact_list;
     body.n_happenings = out->n_happenings;
     body.happenings = out->happening_list;
+    body.n_backups = report->n_backups;
+    body.backups = out->backup_list;
     envelope.body_case = MAIL__ENVELOPE__BODY_REPORT;
     envelope.report = &body;
     bool sent = link_send(link, &envelope);
@@ -240,6 +312,8 @@ static bool send_report(Report *report, Link *link, Msec now)
         free(out->happenings[i].what);
         free(out->happenings[i].text);
     }
+    free(out->backups);
+    free(out->backup_list);
     if (sent)
         report->happened = out->newest;
     return sent;

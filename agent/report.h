@@ -18,6 +18,14 @@ void report_fact(Report *report, const char *name, Mail__FactState state, Msec n
     PRINTF_LIKE(5, 6);
 /* What mail-engine reports of its daemons, as of 'at'; replaces what it said before.  n 0: nothing. */
 void report_engine_facts(Report *report, Mail__Fact *const *facts, size_t n, Msec at);
+/* How the backups stand; replaces what was said before.  Copied. */
+typedef struct ReportBackup {
+    char *plan, *destination, *text;
+    Mail__FactState state;
+    uint64_t ended_s, good_s, next_s; /* seconds since 1970; 0: none */
+    bool running;
+} ReportBackup;
+void report_backups(Report *report, const ReportBackup *backups, size_t n);
 void report_revisions(Report *report, uint64_t applied, uint64_t config);
 
 /* What is DEGRADED or BAD, and what of mail-engine's is not GOOD, for 'node check'. */

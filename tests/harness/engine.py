@@ -27,6 +27,9 @@ def digest_sum(objects):
     return (total % (1 << 256)).to_bytes(32, "big")
 
 
+JOBS = ("destination_check", "backup_run", "backup_verify", "restore_folder", "restore_instance")
+
+
 class Engine:
     def __init__(self, root):
         self.path = os.path.join(root, "run/mailnode/engine/engine.sock")
@@ -36,6 +39,7 @@ class Engine:
         self.hang = False
         self.facts = [("postfix", report_pb2.GOOD, "ready"), ("dovecot", report_pb2.GOOD, "ready")]
         self.findings = []          # of the next task: (severity, where, text)
+        self.job = lambda task: (control_pb2.SUCCEEDED, "nothing to say")   # what becomes of a job; None: it goes on and on
         self.life, self.happenings = 0, []   # (number, severity, what, text)
         self._refuse = {}           # verb -> (words, once)
         self._lock = threading.Lock()
@@ -141,6 +145,8 @@ class Engine:
             if self.hang:
                 return
             reply = getattr(self, "_" + verb)(getattr(envelope, verb))
+        if reply is None:
+            return
         reply.in_reply_to, reply.last = envelope.id, True
         peer.say(reply)
 
@@ -178,11 +184,29 @@ class Engine:
         refusal = self._refusal("task")
         if refusal:
             return refusal
+        if message.task.WhichOneof("verb") in JOBS:
+            return self._job(message.task)
         reply = _envelope("task_result", task_id=message.task.task_id, verdict="nothing to say",
                           state=control_pb2.FOUND if self.findings else control_pb2.SUCCEEDED)
         for severity, where, text in self.findings:
             reply.task_result.findings.add(severity=severity, where=where, text=text)
         return reply
+
+    def _job(self, task):
+        became = self.job(task)
+        if became is None:
+            return None
+        state, words = became
+        reply = _envelope("task_result", task_id=task.task_id, state=state)
+        if state == control_pb2.SUCCEEDED:
+            reply.task_result.verdict = words
+        else:
+            reply.task_result.why.code, reply.task_result.why.what = control_pb2.UNAVAILABLE, words
+        return reply
+
+    def jobs(self, verb):
+        """What was asked of this kind so far."""
+        return [getattr(m.task, verb) for name, m in self.calls if name == "task" and m.task.WhichOneof("verb") == verb]
 
     def _is(self, happenings=()):
         reply = _envelope("engine_is", generation=self.generation, revision=self.revision, config_digest=self.digest,

@@ -613,7 +613,7 @@ static void newer_schema_is_refused(void **state)
     (void)state;
     journal_free(&journal);
     raw("PRAGMA user_version=9");
-    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 3");
+    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 4");
     assert_null(journal);
     assert_false(set_aside());
 }
@@ -838,7 +838,7 @@ static void older_schema_gets_the_table(void **state)
     (void)state;
     first_snapshot();
     journal_free(&journal);
-    raw("DROP TABLE secret; DROP TABLE owner; PRAGMA user_version=1");
+    raw("DROP TABLE secret; DROP TABLE owner; DROP TABLE backup; PRAGMA user_version=1");
     ok(journal_open(path, &journal));
     assert_wanted(1);
     secret_comes("default", 7, 0);
@@ -854,6 +854,43 @@ static void assert_owner(const char *name, const char *wanted)
         assert_null(uuid);
     else
         assert_string_equal(uuid, wanted);
+}
+
+static Error *backup_into(void *context, const BackupRow *row)
+{
+    Buf *out = context;
+    buf_printf(out, "%s>%s %s %llu ", row->plan, row->destination, row->text, (unsigned long long)row->good_s);
+    return NULL;
+}
+
+static void assert_backups(const char *wanted)
+{
+    DEFER(buf_done) Buf rows = {0};
+    ok(journal_backups(journal, backup_into, &rows));
+    assert_string_equal(buf_text(&rows), wanted);
+}
+
+static void backups_are_remembered(void **state)
+{
+    (void)state;
+    first_snapshot();
+    BackupRow row = {.plan = "nightly", .destination = "vault", .text = "fine", .good = true, .good_s = 7};
+    ok(journal_backup_put(journal, &row));
+    row.destination = "far";
+    row.text = "no";
+    ok(journal_backup_put(journal, &row));
+    reopen();
+    assert_backups("nightly>far no 7 nightly>vault fine 7 ");
+    row.good_s = 8;
+    ok(journal_backup_put(journal, &row));
+    ok(journal_backup_remove(journal, "nightly", "vault"));
+    ok(journal_backup_remove(journal, "nightly", "vault")); /* gone already */
+    assert_backups("nightly>far no 8 ");
+    journal_free(&journal);
+    raw("DROP TABLE backup; PRAGMA user_version=3"); /* an older program's */
+    ok(journal_open(path, &journal));
+    assert_backups("");
+    assert_wanted(1);
 }
 
 static void mailboxes_remember_whose_they_are(void **state)
@@ -872,7 +909,7 @@ static void mailboxes_remember_whose_they_are(void **state)
     fails(journal_own_end(journal, error_new(ERROR_SYSTEM, "disk full")), ERROR_SYSTEM, "disk full");
     assert_owner("alice", "u1");
     journal_free(&journal);
-    raw("DROP TABLE owner; PRAGMA user_version=2"); /* an older program's */
+    raw("DROP TABLE owner; DROP TABLE backup; PRAGMA user_version=2"); /* an older program's */
     ok(journal_open(path, &journal));
     assert_owner("alice", NULL);
     assert_wanted(1);
@@ -896,6 +933,7 @@ int main(void)
         TEST(tasks_are_remembered),           TEST(secrets_stay_sealed_and_go_with_their_objects),
         TEST(lost_key_asks_for_everything),   TEST(hostile_secrets),
         TEST(older_schema_gets_the_table),    TEST(mailboxes_remember_whose_they_are),
+        TEST(backups_are_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
