@@ -256,7 +256,10 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     if (err)
         return err;
     agent->jobs =
-        jobs_new(&(JobsParts){.socket = agent->socket.text, .node = agent->identity->node, .journal = agent->journal});
+        jobs_new(&(JobsParts){.socket = agent->socket.text,
+                              .node = agent->identity->node,
+                              .stage = agent->stage.text,
+                              .journal = agent->journal});
     agent->plans = plans_new(&(PlansParts){.journal = agent->journal,
                                            .report = agent->report,
                                            .node = agent->identity->node,

@@ -1,6 +1,7 @@
 #include "change.h"
 
 #include "named.h"
+#include "work_destination.h"
 #include "work_relay.h"
 #include "work_secret.h"
 
@@ -77,7 +78,9 @@ static Error *add(Work *work, const ObjectRef *ref, Object *there, const Mail__O
     if (there)
         return work->rules.lenient ? add_again(work, there, edit) : exists(there);
     object = object_new(ref->kind, ref->instance, ref->name);
-    Error *err = fields_edit(work, object, edit);
+    Error *err = destination_password(work, object, edit);
+    if (!err)
+        err = fields_edit(work, object, edit);
     if (!err)
         err = relay_follow(work, object, edit);
     if (!err)

@@ -158,13 +158,21 @@ static void placed_done(Placed *placed)
 
 enum { MIRROR_OLD_MS = 60 * 1000 };
 
-/* SPEC F-181: a mirror that is held, away or old is seen without asking for it. */
+/* SPEC F-181, X-05: a mirror that is held, away or old, and backups that are, are seen without asking for them. */
 static bool shown_by_itself(const Mail__Fact *fact)
 {
-    if (!fact->name || strcmp(fact->name, "accounts") != 0)
+    const char *name = fact->name ? fact->name : "";
+    bool mirror = strcmp(name, "accounts") == 0;
+
+    if (!mirror && strcmp(name, "backup") != 0)
         return false;
     return fact->state == MAIL__FACT_STATE__DEGRADED || fact->state == MAIL__FACT_STATE__BAD ||
-           (fact->state == MAIL__FACT_STATE__GOOD && fact->age_ms > MIRROR_OLD_MS);
+           (mirror && fact->state == MAIL__FACT_STATE__GOOD && fact->age_ms > MIRROR_OLD_MS);
+}
+
+static uint64_t older(uint64_t age_ms, uint64_t by_ms)
+{
+    return age_ms < UINT64_MAX - by_ms ? age_ms + by_ms : UINT64_MAX;
 }
 
 static void facts_of(const Node *node, bool all, Msec now, Mail__NodeStatus *status)
@@ -184,13 +192,37 @@ static void facts_of(const Node *node, bool all, Msec now, Mail__NodeStatus *sta
         fact->text = xstrdup(known->text ? known->text : "");
         fact->has_state = fact->has_age_ms = fact->has_since_ms = true;
         fact->state = known->has_state ? known->state : MAIL__FACT_STATE__UNKNOWN;
-        fact->age_ms = known->age_ms < UINT64_MAX - age ? known->age_ms + age : UINT64_MAX;
-        fact->since_ms = known->since_ms < UINT64_MAX - age ? known->since_ms + age : UINT64_MAX;
+        fact->age_ms = older(known->age_ms, age);
+        fact->since_ms = older(known->since_ms, age);
         status->facts[status->n_facts++] = fact;
     }
 }
 
-static Mail__NodeStatus *status_of(Nodes *nodes, const Node *node, bool facts, Msec now)
+static void backups_of(const Node *node, Msec now, Mail__NodeStatus *status)
+{
+    uint64_t age = now > node->report_at ? now - node->report_at : 0;
+
+    if (!node->report)
+        return;
+    status->backups = xcalloc(node->report->n_backups + 1, sizeof(Mail__BackupStanding *));
+    for (size_t i = 0; i < node->report->n_backups; i++) {
+        const Mail__BackupStanding *known = node->report->backups[i];
+        Mail__BackupStanding *standing = xmalloc(sizeof *standing);
+        *standing = *known;
+        standing->plan = xstrdup(known->plan ? known->plan : "?");
+        standing->destination = xstrdup(known->destination ? known->destination : "?");
+        standing->text = xstrdup(known->text ? known->text : "");
+        standing->snapshot = known->snapshot ? xstrdup(known->snapshot) : NULL;
+        standing->base.n_unknown_fields = 0;
+        standing->base.unknown_fields = NULL;
+        standing->ended_age_ms = older(known->ended_age_ms, age);
+        standing->good_age_ms = older(known->good_age_ms, age);
+        standing->next_ms = known->next_ms > age ? known->next_ms - age : 0;
+        status->backups[status->n_backups++] = standing;
+    }
+}
+
+static Mail__NodeStatus *status_of(Nodes *nodes, const Node *node, const StatusWish *wish, Msec now)
 {
     Mail__NodeStatus *status = xcalloc(1, sizeof *status);
     NodeForce force;
@@ -211,17 +243,19 @@ static Mail__NodeStatus *status_of(Nodes *nodes, const Node *node, bool facts, M
     status->why = force.why[0] ? xstrdup(force.why) : NULL;
     if (!status->why && node->cloned_at)
         status->why = xstrdup("a clone was refused: another machine has its key");
-    facts_of(node, facts, now, status);
+    facts_of(node, wish->facts, now, status);
+    if (wish->backups)
+        backups_of(node, now, status);
     return status;
 }
 
-static size_t collect(Nodes *nodes, const char *name, bool facts, Msec now, Mail__NodeStatus **out)
+static size_t collect(Nodes *nodes, const StatusWish *wish, Msec now, Mail__NodeStatus **out)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < nodes->n; i++)
-        if (!name || strcmp(name, nodes->list[i]->name) == 0)
-            out[n++] = status_of(nodes, nodes->list[i], facts, now);
+        if (!wish->node || strcmp(wish->node, nodes->list[i]->name) == 0)
+            out[n++] = status_of(nodes, nodes->list[i], wish, now);
     return n;
 }
 
@@ -242,17 +276,17 @@ static void name_instances(const Placed *placed, Mail__NodeStatus **status, size
     }
 }
 
-Error *nodes_status(Nodes *nodes, const char *name, bool facts, Msec now, Mail__NodeStatus ***ret_status, size_t *ret_n)
+Error *nodes_status(Nodes *nodes, const StatusWish *wish, Msec now, Mail__NodeStatus ***ret_status, size_t *ret_n)
 {
     DEFER(placed_done) Placed placed = {0};
 
-    if (name && !node_find(nodes, name))
-        return error_new(ERROR_NOT_FOUND, "node %s does not exist", name);
+    if (wish->node && !node_find(nodes, wish->node))
+        return error_new(ERROR_NOT_FOUND, "node %s does not exist", wish->node);
     Error *err = store_each(nodes->store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, place, &placed);
     if (err)
         return error_in(err, "instances");
     Mail__NodeStatus **status = xcalloc(nodes->n + 1, sizeof(Mail__NodeStatus *));
-    size_t n = collect(nodes, name, facts, now, status);
+    size_t n = collect(nodes, wish, now, status);
     if (n)
         name_instances(&placed, status, n);
     *ret_status = status;

@@ -14,6 +14,7 @@
 
 enum {
     FACTS_MAX = 200,
+    BACKUPS_MAX = 200,
     NAME_BYTES_MAX = 64,
     HAPPENINGS_PER_MINUTE = 60, /* a node that spins shall not push the others' events out */
     MINUTE_MS = 60000,
@@ -222,6 +223,7 @@ static Mail__Report *report_copy(const Mail__Report *report)
 
     cut.n_facts = cut.n_facts < FACTS_MAX ? cut.n_facts : FACTS_MAX;
     cut.n_happenings = 0;
+    cut.n_backups = cut.n_backups < BACKUPS_MAX ? cut.n_backups : BACKUPS_MAX;
     size_t size = mail__report__get_packed_size(&cut);
     mail__report__pack(&cut, buf_reserve(&bytes, size + 1));
     Mail__Report *copy = mail__report__unpack(NULL, size, bytes.data);
@@ -234,6 +236,11 @@ static Mail__Report *report_copy(const Mail__Report *report)
             free(copy->facts[i]->name);
             copy->facts[i]->name = xstrdup("?");
         }
+    }
+    for (size_t i = 0; copy && i < copy->n_backups; i++) {
+        char *text = words_short(copy->backups[i]->text);
+        free(copy->backups[i]->text);
+        copy->backups[i]->text = text;
     }
     return copy;
 }

@@ -46,9 +46,12 @@ typedef struct NodeForce {
 void nodes_force(Nodes *nodes, const char *node, uint64_t revision, Msec now, NodeForce *ret_force);
 uint64_t nodes_moves(const Nodes *nodes); /* rises with each change that nodes_force could show */
 
-/* One node's line of the status, with its facts when wanted, in memory of its own (nodes_status_free); every node of the
- * state in the order of names, node NULL: all. */
-CHECKED Error *nodes_status(Nodes *nodes, const char *node, bool facts, Msec now, Mail__NodeStatus ***ret_status,
+typedef struct StatusWish {
+    const char *node; /* NULL: all */
+    bool facts, backups;
+} StatusWish;
+/* Each node's line of the status in the order of names, in memory of its own (nodes_status_free). */
+CHECKED Error *nodes_status(Nodes *nodes, const StatusWish *wish, Msec now, Mail__NodeStatus ***ret_status,
                             size_t *ret_n);
 void nodes_status_free(Mail__NodeStatus ***status, size_t n);
 

@@ -346,7 +346,7 @@ static Error *node_take(Requests *requests, const char *node, Msec now, Differin
     Error *err = named_node(store, node, &name);
 
     if (!err)
-        err = nodes_status(requests->with.nodes, name, false, now, &status, &n);
+        err = nodes_status(requests->with.nodes, &(StatusWish){.node = name}, now, &status, &n);
     if (err)
         return err;
     differing->from = n ? status[0]->applied_revision : 0;

@@ -15,6 +15,7 @@ enum {
     ROWS_AT_ONCE = 20,
     NAMED_MAX = 20, /* objects of a revision that are named */
     STATUS_PART_NODES = 2000,
+    STATUS_PART_BACKUPS = 20, /* nodes, where each tells of its backups */
     DOOR_ALARM_MS = 10 * 60 * 1000,
 };
 
@@ -229,7 +230,7 @@ static void alarms_fill(const Requests *requests, Mail__NodeStatus *const *nodes
 }
 
 /* Thousands of nodes are more than one message holds. */
-static void status_tell(Ask *ask, Mail__Status *status, Mail__NodeStatus **nodes, size_t n)
+static void status_tell(Ask *ask, Mail__Status *status, size_t most, Mail__NodeStatus **nodes, size_t n)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
     size_t told = 0;
@@ -237,7 +238,7 @@ static void status_tell(Ask *ask, Mail__Status *status, Mail__NodeStatus **nodes
     envelope.body_case = MAIL__ENVELOPE__BODY_STATUS;
     envelope.status = status;
     do {
-        size_t part = n - told < STATUS_PART_NODES ? n - told : STATUS_PART_NODES;
+        size_t part = n - told < most ? n - told : most;
         status->nodes = part ? &nodes[told] : NULL;
         status->n_nodes = part;
         told += part;
@@ -261,7 +262,7 @@ void request_status(Ask *ask, Envelope **envelope, Msec now)
     Error *err = one ? named_node(with->store, wish->node, &node) : NULL;
 
     if (!err)
-        err = nodes_status(with->nodes, node, node != NULL, now, &nodes, &n);
+        err = nodes_status(with->nodes, &(StatusWish){node, node != NULL, wish->backups}, now, &nodes, &n);
     if (err) {
         ask_fail(ask, err);
         return;
@@ -275,6 +276,6 @@ void request_status(Ask *ask, Envelope **envelope, Msec now)
     status.release = release;
     status.who = ask->asker->who;
     status.role = (char *)(uintptr_t)role_name(ask->asker->role);
-    status_tell(ask, &status, nodes, n);
+    status_tell(ask, &status, wish->backups ? STATUS_PART_BACKUPS : STATUS_PART_NODES, nodes, n);
     nodes_status_free(&nodes, n);
 }

@@ -96,7 +96,7 @@ static bool is_worth_it(Wait *wait, const Awaited *node, Msec now)
 
     if (nodes_online(wait->nodes, node->name))
         return strncmp(node->force.why, "needs ", 6) != 0; /* a newer release: that takes an admin */
-    Error *err = nodes_status(wait->nodes, node->name, false, now, &status, &n);
+    Error *err = nodes_status(wait->nodes, &(StatusWish){.node = node->name}, now, &status, &n);
     bool away = !err && n == 1 &&
                 (status[0]->state == MAIL__NODE_STATE__OFFLINE || status[0]->state == MAIL__NODE_STATE__CLONED);
     error_free(&err);

@@ -52,7 +52,7 @@ static Error *write_send(Cli *cli, const Line *line, char *name, const Password 
     write.n_fields = line->n_fields;
     write.has_password = password->octets != NULL;
     write.has_hashed = write.hashed =
-        line->secret_field && plain_field(line->secret_field) == plain_field("password-hash");
+        line->n_secrets && plain_field(line->secrets[0].field) == plain_field("password-hash");
     write.password = (ProtobufCBinaryData){.data = password->octets, .len = password->size};
     write.has_lenient = line_has(line, FLAG_MAY_EXIST) || line_has(line, FLAG_IF_EXISTS);
     write.lenient = true;
@@ -107,7 +107,7 @@ Error *run_account_change(Cli *cli, const Line *line, int *ret_exit)
     DEFER(envelope_free) Envelope *answer = NULL;
 
     (void)ret_exit;
-    if (command->edit == MAIL__VERB__MODIFY && !line->n_fields && !line->secret_from)
+    if (command->edit == MAIL__VERB__MODIFY && !line->n_fields && !line->n_secrets)
         return error_hint(cli_usage(cli, "nothing to set"), "mailctl %s", command->example);
     Error *err = name_of(line, &name);
     if (!err && command->loses) {
@@ -115,7 +115,7 @@ Error *run_account_change(Cli *cli, const Line *line, int *ret_exit)
         err = cli_confirm(cli, what);
     }
     if (!err)
-        err = password_take(cli, line->secret_from, is_user && command->edit == MAIL__VERB__ADD, name, &password);
+        err = password_take(cli, line_secret_from(line), is_user && command->edit == MAIL__VERB__ADD, name, &password);
     Msec since = clock_ms();
     if (!err)
         err = write_send(cli, line, name, &password, &answer);

@@ -215,7 +215,7 @@ Error *run_controller_backup(Cli *cli, const Line *line, int *ret_exit)
     Call call;
 
     (void)ret_exit;
-    Error *err = password_take(cli, line->secret_from, true, whose, &password);
+    Error *err = password_take(cli, line_secret_from(line), true, whose, &password);
     if (!err && !password.octets)
         err = error_hint(cli_usage(cli, "password= is missing: what is in it opens the whole cluster"), "mailctl %s",
                          line->command->example);
@@ -283,7 +283,7 @@ Error *run_controller_restore(Cli *cli, const Line *line, int *ret_exit)
     (void)ret_exit;
     if (cli->program->remote)
         return cli_usage(cli, "a controller is restored on its own machine, with mailctl");
-    Error *err = password_take_once(line->secret_from, whose, &password);
+    Error *err = password_take_once(line_secret_from(line), whose, &password);
     if (!err && !password.octets)
         err = error_hint(cli_usage(cli, "password= is missing"), "mailctl %s", line->command->example);
     if (!err)

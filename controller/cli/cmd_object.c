@@ -72,21 +72,60 @@ Error *change_send(Cli *cli, const Line *line, Mail__ObjectEdit **edits, size_t 
     return outcome_of(cli, &envelope, &manner, subject, line->command->done, ret_exit);
 }
 
+/* The values of the line's secrets, wiped by secrets_done, and the edits that carry them. */
+typedef struct Secrets {
+    Password values[LINE_SECRETS_MAX];
+    Mail__FieldEdit edits[LINE_SECRETS_MAX];
+} Secrets;
+
+static void secrets_done(Secrets *secrets)
+{
+    for (size_t i = 0; i < LINE_SECRETS_MAX; i++)
+        password_done(&secrets->values[i]);
+}
+
+static Error *secret_take(Cli *cli, const LineSecret *from, const char *whose, Password *ret_value)
+{
+    const FieldMeta *field = meta_field(command_meta(cli->line->command), from->field);
+
+    if (!field || strcmp(field->name, "password") == 0)
+        return password_take(cli, from->from, false, whose, ret_value);
+    DEFER(xfree) char *title = field_title(field);
+    return secret_file_take(cli, from->from, title, field->max, ret_value);
+}
+
+static Error *secrets_take(Cli *cli, const Line *line, const char *whose, Secrets *secrets)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && i < line->n_secrets; i++) {
+        Mail__FieldEdit *edit = &secrets->edits[i];
+        Password *value = &secrets->values[i];
+        err = secret_take(cli, &line->secrets[i], whose, value);
+        mail__field_edit__init(edit);
+        edit->field = line->secrets[i].field;
+        edit->has_op = edit->has_secret = 1;
+        edit->op = MAIL__EDIT_OP__SET;
+        edit->secret = (ProtobufCBinaryData){.data = value->octets, .len = value->size};
+    }
+    return err;
+}
+
 /* One object, with 'fields' and the edit that the verb itself stands for. */
 static Error *change_one(Cli *cli, const Line *line, int *ret_exit)
 {
     const Command *command = line->command;
     Mail__Ref ref = ref_of(cli, command->kind, line->key);
-    Mail__FieldEdit own = MAIL__FIELD_EDIT__INIT, secret = MAIL__FIELD_EDIT__INIT;
-    DEFER(password_done) Password password = {0};
+    Mail__FieldEdit own = MAIL__FIELD_EDIT__INIT;
+    DEFER(secrets_done) Secrets secrets = {0};
     Mail__ObjectEdit edit = MAIL__OBJECT_EDIT__INIT;
     DEFER(xfree) char *stands_for = command->stands_for ? xstrdup(command->stands_for) : NULL;
     DEFER(xfree) char *whose = subject_of(line);
-    Error *err = password_take(cli, line->secret_from, false, whose, &password);
+    Error *err = secrets_take(cli, line, whose, &secrets);
 
     if (err)
         return err;
-    Mail__FieldEdit **fields = xcalloc(line->n_fields + 2, sizeof(Mail__FieldEdit *));
+    Mail__FieldEdit **fields = xcalloc(line->n_fields + LINE_SECRETS_MAX + 1, sizeof(Mail__FieldEdit *));
 
     for (size_t i = 0; i < line->n_fields; i++)
         fields[edit.n_fields++] = &line->fields[i];
@@ -96,13 +135,8 @@ static Error *change_one(Cli *cli, const Line *line, int *ret_exit)
         own.has_op = 1;
         fields[edit.n_fields++] = &own;
     }
-    if (password.octets) {
-        secret.field = line->secret_field;
-        secret.has_op = secret.has_secret = 1;
-        secret.op = MAIL__EDIT_OP__SET;
-        secret.secret = (ProtobufCBinaryData){.data = password.octets, .len = password.size};
-        fields[edit.n_fields++] = &secret;
-    }
+    for (size_t i = 0; i < line->n_secrets; i++)
+        fields[edit.n_fields++] = &secrets.edits[i];
     edit.has_verb = 1;
     edit.verb = command->edit;
     edit.ref = &ref;
@@ -136,7 +170,7 @@ Error *run_remove(Cli *cli, const Line *line, int *ret_exit)
 
 Error *run_change(Cli *cli, const Line *line, int *ret_exit)
 {
-    if (!line->n_fields && !line->secret_from && !line->command->stands_for)
+    if (!line->n_fields && !line->n_secrets && !line->command->stands_for)
         return error_hint(cli_usage(cli, "nothing to set"), "mailctl %s", line->command->example);
     return change_one(cli, line, ret_exit);
 }

@@ -221,7 +221,8 @@ static bool enough(const Mail__TaskInfo *task, Follow how, Msec now, Msec starte
            (how == FOLLOW_RUNNING && pointless(task, now, started_ms));
 }
 
-static Error *follow(Call *call, Follow how, Msec limit, int *ret_exit)
+/* The newest word of it, which is the last one where its end was awaited and came. */
+static Error *newest_wait(Call *call, Follow how, Msec limit, Envelope **ret_newest)
 {
     DEFER(envelope_free) Envelope *newest = NULL;
     Msec started_ms = clock_ms(), shown_at = 0;
@@ -258,6 +259,18 @@ static Error *follow(Call *call, Follow how, Msec limit, int *ret_exit)
             call->cli->exit = EXIT_LOST; /* it may be stored, and run */
         return error_new(ERROR_UNAVAILABLE, "the controller says nothing about it");
     }
+    *ret_newest = newest;
+    newest = NULL;
+    return NULL;
+}
+
+static Error *follow(Call *call, Follow how, Msec limit, int *ret_exit)
+{
+    DEFER(envelope_free) Envelope *newest = NULL;
+    Error *err = newest_wait(call, how, limit, &newest);
+
+    if (err || !newest)
+        return err;
     task_print(call->cli, newest->tasks->tasks[0]);
     if (how == FOLLOW_STORED)
         return NULL;
@@ -341,6 +354,115 @@ Error *run_node_check(Cli *cli, const Line *line, int *ret_exit)
     wish.node = (char *)line->key;
     wish.start = &start;
     return task_run(cli, line, &wish, ret_exit);
+}
+
+/* ---- several together ---- */
+
+static Error *task_store(Cli *cli, Mail__TaskNew *wish)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    DEFER(envelope_free) Envelope *said = NULL;
+
+    wish->has_detach = wish->detach = 1;
+    envelope.body_case = MAIL__ENVELOPE__BODY_TASK_NEW;
+    envelope.task_new = wish;
+    return call_one(cli, &envelope, true, &said);
+}
+
+/* What became of them: lines as they end, or one document. */
+typedef struct Ended {
+    Cli *cli;
+    Envelope **words; /* one task each */
+    Mail__TaskInfo **tasks;
+    size_t n, n_failed;
+    Error *first; /* failure */
+} Ended;
+
+static void ended_done(Ended *ended)
+{
+    for (size_t i = 0; i < ended->n; i++)
+        envelope_free(&ended->words[i]);
+    free(ended->words);
+    free(ended->tasks);
+    error_free(&ended->first);
+}
+
+static void ended_take(Ended *ended, Envelope *newest, int *ret_exit)
+{
+    Mail__TaskInfo *task = newest->tasks->tasks[0];
+    int seen = 0;
+    Error *err = verdict(task, &seen);
+
+    ended->words[ended->n] = newest;
+    ended->tasks[ended->n++] = task;
+    if (ended->cli->form == OUTPUT_TABLE || ended->cli->form == OUTPUT_NAME)
+        task_print(ended->cli, task);
+    if (err && ended->cli->form == OUTPUT_TABLE) {
+        fputs("    ", ended->cli->out);
+        text_line(ended->cli->out, err->what);
+    }
+    ended->n_failed += err != NULL;
+    *ret_exit = seen > *ret_exit ? seen : *ret_exit;
+    if (ended->first)
+        error_free(&err);
+    else
+        ended->first = err;
+}
+
+static Error *ended_wait(Ended *ended, const char *id, Msec limit, int *ret_exit)
+{
+    Mail__TaskWait wish = MAIL__TASK_WAIT__INIT;
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    DEFER(envelope_free) Envelope *newest = NULL;
+    Call call;
+
+    wish.task_id = (char *)id;
+    envelope.body_case = MAIL__ENVELOPE__BODY_TASK_WAIT;
+    envelope.task_wait = &wish;
+    Error *err = call_begin(ended->cli, &envelope, false, &call);
+    if (!err)
+        err = newest_wait(&call, FOLLOW_RUNNING, limit, &newest);
+    if (err || !newest)
+        return err;
+    ended_take(ended, newest, ret_exit);
+    newest = NULL;
+    return NULL;
+}
+
+static Error *ended_verdict(Ended *ended)
+{
+    Error *err = ended->first;
+
+    if (ended->cli->form == OUTPUT_JSON || ended->cli->form == OUTPUT_YAML)
+        tasks_data(ended->cli, ended->tasks, ended->n);
+    ended->first = NULL;
+    return err && ended->n > 1 ? error_in(err, "%zu of %zu failed, the first", ended->n_failed, ended->n) : err;
+}
+
+Error *tasks_run(Cli *cli, const Line *line, Mail__TaskNew *wishes, size_t n, int *ret_exit)
+{
+    char(*ids)[TASK_ID_LEN + 1] = xcalloc(n + 1, sizeof *ids);
+    Ended ended = {
+        .cli = cli, .words = xcalloc(n + 1, sizeof(Envelope *)), .tasks = xcalloc(n + 1, sizeof(Mail__TaskInfo *))};
+    Msec limit = MSEC_NEVER;
+    Error *err = limit_of(cli, &limit);
+
+    for (size_t i = 0; !err && i < n; i++) {
+        err = task_id_new(ids[i]);
+        wishes[i].task_id = ids[i];
+        if (!err)
+            err = task_store(cli, &wishes[i]);
+        if (!err && (isatty(STDERR_FILENO) || line_has(line, FLAG_DETACH)))
+            fprintf(stderr, "task %s\n", ids[i]);
+    }
+    cli_interrupted_says("what was begun goes on: mailctl task list");
+    for (size_t i = 0; !err && !line_has(line, FLAG_DETACH) && i < n; i++)
+        err = ended_wait(&ended, ids[i], limit, ret_exit);
+    if (!err && !line_has(line, FLAG_DETACH))
+        err = ended_verdict(&ended);
+    ended_done(&ended);
+    free(ids);
+    return err;
 }
 
 /* ---- the noun ---- */

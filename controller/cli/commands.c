@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define BIT(flag) (UINT32_C(1) << (flag))
+#define BIT(flag) (UINT64_C(1) << (flag))
 
 enum {
     GLOBAL = BIT(FLAG_OUTPUT) | BIT(FLAG_SOCKET) | BIT(FLAG_IDENTITY) | BIT(FLAG_HELP) | BIT(FLAG_VERSION),
@@ -55,6 +55,7 @@ const Flag flags[N_FLAGS] = {
                           "which directory; without it that of the instance, or the only one"},
     [FLAG_FORMAT] = {"format", 0, "FORM", "raw: the value alone; zone: a record for a zone file"},
     [FLAG_STATE] = {"state", 0, "STATE", "only those: enabled, disabled or orphan"},
+    [FLAG_INIT] = {"init", 0, NULL, "make the repository where there is none; never over one that is there"},
 };
 
 #define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
@@ -275,10 +276,39 @@ const Command commands[] = {
     REMOVE("relay-client", "ADDRESS[/BITS]", "it is outside again from now on", "relay-client remove 192.0.2.0/24"),
      .flags = REMOVING | SCOPED},
 
+    {.noun = "destination", .verb = "add", .key = "NAME", .kind = "destination", .fields = "*", .flags = ADDING | BIT(FLAG_INIT),
+     .edit = MAIL__VERB__ADD, .done = "added", .words = "where backups go; its password is made if it is not given",
+     .example = "destination add vault repository=sftp:backup@vault.example.org:/srv/mail ssh-key=@key --init",
+     .run = run_destination_add},
+    SET("destination", "NAME", "destination set vault upload-limit=2M"), .flags = CHANGING},
+    {.noun = "destination", .verb = "check", .key = "NAME", .kind = "destination",
+     .flags = SCOPED | BIT(FLAG_INIT) | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
+     .words = "open the repository of each instance, from its node; a task", .example = "destination check vault --init",
+     .run = run_destination_check},
+    LIST("destination", PAGING, "destination list"),
+    SHOW("destination", "NAME", 0, "destination show vault"),
+    REMOVE("destination", "NAME", "no plan may name it; what lies there stays", "destination remove vault"), .flags = REMOVING},
     {.noun = "destination", .verb = "recovery-sheet", .key = "NAME", .kind = "destination", .flags = ASKING,
      .loses = "the password and the logins of the backups are shown: whoever sees them reads all mail in them",
      .words = "what opens its repositories without a controller: for paper, or a safe",
      .example = "destination recovery-sheet vault --yes > vault.sheet", .run = run_recovery_sheet},
+
+    ADD("plan", "NAME", "when backups run, whereto, and what is kept of them",
+        "plan add nightly destinations=vault schedule='daily 02:30' keep-daily=14"), .flags = ADDING},
+    SET("plan", "NAME", "plan set nightly destinations+=far schedule='Mon..Sat 23:00' time-zone=Europe/Berlin"), .flags = CHANGING},
+    LIST("plan", PAGING, "plan list"),
+    SHOW("plan", "NAME", 0, "plan show nightly"),
+    REMOVE("plan", "NAME", "its snapshots stay where they are", "plan remove nightly"), .flags = REMOVING},
+
+    {.noun = "backup", .verb = "run", .key = "PLAN", .key_optional = true, .kind = "plan",
+     .flags = SCOPED | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT), .words = "now, on each node that it covers; without a name all plans",
+     .example = "backup run nightly", .run = run_backup_run},
+    {.noun = "backup", .verb = "status", .key = "PLAN", .key_optional = true, .kind = "plan", .flags = SCOPED,
+     .words = "the last finished run of each plan, how old the last good one is; 1 when one is not good",
+     .example = "backup status", .run = run_backup_status},
+    {.noun = "backup", .verb = "verify", .key = "PLAN", .key_optional = true, .kind = "plan",
+     .flags = SCOPED | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT), .words = "restore a part on trial and compare it; a task",
+     .example = "backup verify nightly", .run = run_backup_verify},
 
     {.noun = "snapshot", .verb = "list", .fields = "destination mailbox", .flags = SCOPED,
      .words = "what a destination holds, newest first; with mailbox= only where that is in",

@@ -44,6 +44,7 @@ typedef enum FlagId {
     FLAG_USER_DOMAIN,
     FLAG_FORMAT,
     FLAG_STATE,
+    FLAG_INIT,
     N_FLAGS,
 } FlagId;
 
@@ -67,7 +68,7 @@ typedef struct Command {
     bool hidden;            /* not in help, man page and completion */
     const char *kind;       /* "address": whose keys and fields; NULL: none */
     const char *fields;     /* NULL: takes none; words of: "*" (all of the kind), names of the kind's, others */
-    uint32_t flags;         /* bits by FlagId; the global ones are understood everywhere */
+    uint64_t flags;         /* bits by FlagId; the global ones are understood everywhere */
     Mail__Verb edit;        /* for objects: what it does with one */
     const char *stands_for; /* the edit that the verb itself is: "enabled=no" */
     const char *done;       /* "added": the first word of the answer */
@@ -118,3 +119,4 @@ Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_i
     run_help, run_mailbox_list, run_mailbox_show, run_user_senders;
 Run run_user_import;
 Run run_snapshot_list, run_snapshot_folders, run_snapshot_export;
+Run run_destination_add, run_destination_check, run_backup_run, run_backup_status, run_backup_verify;

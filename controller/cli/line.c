@@ -20,7 +20,8 @@ void line_free(Line **line)
         free((*line)->fields[i].value);
     }
     free((*line)->fields);
-    free((*line)->secret_field);
+    for (size_t i = 0; i < (*line)->n_secrets; i++)
+        free((*line)->secrets[i].field);
     free((*line)->joined);
     free((void *)(*line)->all);
     free(*line);
@@ -30,6 +31,11 @@ void line_free(Line **line)
 bool line_has(const Line *line, FlagId flag)
 {
     return line->given[flag] != NULL;
+}
+
+const char *line_secret_from(const Line *line)
+{
+    return line->n_secrets ? line->secrets[0].from : NULL;
 }
 
 Error *number_parse(const char *text, uint64_t *ret_number)
@@ -252,15 +258,18 @@ static Error *secret_take(Line *line, const char *field, bool edits, const char 
 {
     bool from = strcmp(text, "-") == 0 || (*text == '@' && text[1]);
 
-    if (!edits && from && !line->secret_from) {
-        line->secret_from = text;
-        line->secret_field = xstrdup(field);
+    for (size_t i = 0; !edits && from && i < line->n_secrets; i++) {
+        if (line->n_secrets == LINE_SECRETS_MAX || strcmp(line->secrets[i].field, field) == 0)
+            return error_new(ERROR_INVALID, "%s is there twice", field);
+        if (!command_meta(line->command)) /* of a person there is one or the other */
+            return error_new(ERROR_INVALID, "%s: %s is there, too", field, line->secrets[i].field);
+        if (strcmp(text, "-") == 0 && strcmp(line->secrets[i].from, "-") == 0)
+            return error_new(ERROR_INVALID, "%s and %s: only one can come from stdin", line->secrets[i].field, field);
+    }
+    if (!edits && from) {
+        line->secrets[line->n_secrets++] = (LineSecret){.from = text, .field = xstrdup(field)};
         return NULL;
     }
-    if (!edits && from && strcmp(line->secret_field, field) != 0)
-        return error_new(ERROR_INVALID, "%s: %s is there, too", field, line->secret_field);
-    if (!edits && from)
-        return error_new(ERROR_INVALID, "%s is there twice", field);
     Error *err = *text ? error_new(ERROR_INVALID, "%s: not on the command line, where others can see it", field)
                        : error_new(ERROR_INVALID, "%s: it cannot be empty", field);
     return error_hint(err, "%s=@FILE, or %s=- for stdin or to be asked", field, field);

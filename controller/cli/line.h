@@ -6,7 +6,16 @@
 #pragma once
 #include "commands.h"
 
-enum { LINE_VALUE_MAX = 256 * 1024 }; /* octets of a value from a file or from stdin */
+enum {
+    LINE_VALUE_MAX = 256 * 1024, /* octets of a value from a file or from stdin */
+    LINE_SECRETS_MAX = 4,
+};
+
+/* Where a secret field's value is. */
+typedef struct LineSecret {
+    const char *from; /* "@FILE" or "-" */
+    char *field;      /* its name, owned */
+} LineSecret;
 
 struct Line {
     const Command *command;
@@ -15,9 +24,9 @@ struct Line {
     size_t n_words;
     Mail__FieldEdit *fields; /* owned, with their strings */
     size_t n_fields;
-    char *joined;               /* owned: a key of two words, "recipient/example.com" */
-    const char *secret_from;    /* where the secret field's value is: "@FILE" or "-"; NULL: not said */
-    char *secret_field;         /* its name, owned; NULL: not said */
+    char *joined; /* owned: a key of two words, "recipient/example.com" */
+    LineSecret secrets[LINE_SECRETS_MAX];
+    size_t n_secrets;
     const char *given[N_FLAGS]; /* the value, or "" for a flag without one; NULL: not there */
     const char **all;           /* owned: the words without flags */
 };
@@ -29,6 +38,8 @@ void line_free(Line **line);
 CHECKED Error *line_parse(int argc, char **argv, Line **ret_line, bool *ret_usage);
 
 bool line_has(const Line *line, FlagId flag);
+/* Of a command that takes one secret: where it is; NULL: not said. */
+const char *line_secret_from(const Line *line);
 
 /* "500ms" "30s" "5m" "2h"; INVALID otherwise. */
 CHECKED Error *span_parse(const char *text, uint64_t *ret_ms);

@@ -21,16 +21,15 @@ void password_done(Password *password)
 }
 
 /* Room from the start: a buffer that grows would leave copies behind. */
-static void begin(Password *password)
+static void begin(Password *password, size_t max)
 {
     password_done(password);
-    *password = (Password){.octets = xcalloc(1, PASSWORD_MAX + 2), .room = PASSWORD_MAX + 2};
+    *password = (Password){.octets = xcalloc(1, max + 2), .room = max + 2};
 }
 
-/* To the end of the file, or of the line. */
-static Error *read_from(int fd, const char *name, bool line, Password *password)
+/* To the end of the file, or of the line, as far as there is room. */
+static Error *read_all(int fd, const char *name, bool line, Password *password)
 {
-    begin(password);
     while (password->size < password->room) {
         ssize_t got = read(fd, password->octets + password->size, password->room - password->size);
         if (got < 0 && errno == EINTR)
@@ -43,6 +42,15 @@ static Error *read_from(int fd, const char *name, bool line, Password *password)
         if (line && password->octets[password->size - 1] == '\n')
             break;
     }
+    return NULL;
+}
+
+static Error *read_from(int fd, const char *name, bool line, Password *password)
+{
+    begin(password, PASSWORD_MAX);
+    Error *err = read_all(fd, name, line, password);
+    if (err)
+        return err;
     if (password->size && password->octets[password->size - 1] == '\n')
         password->octets[--password->size] = '\0';
     if (password->size > PASSWORD_MAX)
@@ -178,5 +186,37 @@ Error *password_take_once(const char *from, const char *whose, Password *ret_pas
         return error_in(err, "password");
     *ret_password = password;
     password = (Password){0};
+    return NULL;
+}
+
+static Error *secret_read(const char *from, size_t max, Password *secret)
+{
+    int fd = *from == '@' ? open(from + 1, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    const char *name = *from == '@' ? from + 1 : "stdin";
+
+    if (fd < 0 && errno == ENOENT)
+        return error_new(ERROR_NOT_FOUND, "%s does not exist", name);
+    if (fd < 0)
+        return error_system("%s", name);
+    begin(secret, max);
+    Error *err = read_all(fd, name, false, secret);
+    if (fd != STDIN_FILENO)
+        close(fd);
+    if (!err && secret->size > max)
+        err = error_new(ERROR_INVALID, "%s: over %zu octets", name, max);
+    return err ? err : form_check(secret, name);
+}
+
+Error *secret_file_take(Cli *cli, const char *from, const char *title, size_t max, Password *ret_secret)
+{
+    DEFER(password_done) Password secret = {0};
+
+    if (*from == '-' && isatty(STDIN_FILENO))
+        return cli_usage(cli, "%s: it has several lines: write them into a file, and %s=@FILE", title, title);
+    Error *err = secret_read(from, max, &secret);
+    if (err)
+        return error_in(err, "%s", title);
+    *ret_secret = secret;
+    secret = (Password){0};
     return NULL;
 }

@@ -29,6 +29,8 @@ TABLE = [
     ("tls set follow-key=/k follow-certificate=/c -i main", "am"), ("tls set follow-key= follow-certificate= -i second", "a"),
     ("user list -u staff", "voalm"), ("user add {new} -u staff", "oalm"), ("group set {new} members=alice -u staff", "oalm"),
     ("doctor mx1", "a"),
+    ("destination list", "voalm"), ("plan list", "voalm"), ("backup status", "voalm"),
+    ("destination add {new} repository=local:/srv/backup", "a"), ("plan remove nobody --if-exists", "a"),
     ("instance set main description=x", ""), ("instance set main running=yes hostname={new}.example.org", "am"),
     ("instance set second hostname={new}.example.org", "a"),
     ("node set mx1 description={new}", "a"), ("node add {new}", "a"), ("node revoke mx9 --yes", "a"),

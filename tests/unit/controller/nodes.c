@@ -423,7 +423,7 @@ static void a_revoked_node_is_heard_no_more(void **state)
     assert_string_equal(force("mx1", 0).why, "revoked");
     Mail__NodeStatus **status = NULL;
     size_t n = 0;
-    ok(nodes_status(nodes, "mx1", true, now_ms(), &status, &n));
+    ok(nodes_status(nodes, &(StatusWish){"mx1", true, true}, now_ms(), &status, &n));
     assert_int_equal(n, 1);
     assert_string_equal(status[0]->release, "1.0.0");
     assert_string_equal(status[0]->instance, "main");
@@ -625,6 +625,7 @@ static void facts_grow_old(void **state)
 {
     Have have = {0};
     Mail__Report report = MAIL__REPORT__INIT;
+    Mail__BackupStanding standing = MAIL__BACKUP_STANDING__INIT;
     Mail__Fact fact = MAIL__FACT__INIT, *facts[] = {&fact};
     Mail__Happening happening = MAIL__HAPPENING__INIT, *list[] = {&happening};
     Mail__NodeStatus **status = NULL;
@@ -647,23 +648,36 @@ static void facts_grow_old(void **state)
     report.facts = facts;
     report.happenings = list;
     report.release = (char *)"1.0.1";
+    standing.plan = (char *)"nightly";
+    standing.destination = (char *)"vault";
+    standing.has_state = standing.has_good_age_ms = standing.has_next_ms = true;
+    standing.good_age_ms = 5;
+    standing.next_ms = 61000;
+    report.n_backups = 1;
+    report.backups = &(Mail__BackupStanding *){&standing};
     say(peer, MAIL__ENVELOPE__BODY_REPORT, &report);
     say(peer, MAIL__ENVELOPE__BODY_REPORT, &report); /* happenings are repeated in each session */
     until(happened("drift mended") == 1);
     settle();
     assert_int_equal(happened("drift mended"), 1);
-    ok(nodes_status(nodes, NULL, true, now_ms() + 60000, &status, &n));
+    ok(nodes_status(nodes, &(StatusWish){NULL, true, true}, now_ms() + 60000, &status, &n));
     assert_int_equal(n, 2);
     assert_string_equal(status[0]->name, "mx1");
     assert_string_equal(status[0]->release, "1.0.1");
     assert_int_equal(status[0]->n_facts, 1);
     assert_string_equal(status[0]->facts[0]->text, "at revision 4");
     assert_true(status[0]->facts[0]->age_ms >= 60070);
+    assert_int_equal(status[0]->n_backups, 1);
+    assert_string_equal(status[0]->backups[0]->plan, "nightly");
+    assert_string_equal(status[0]->backups[0]->text, "");
+    assert_true(status[0]->backups[0]->good_age_ms >= 60005);
+    assert_true(status[0]->backups[0]->next_ms <= 1000);
+    assert_false(status[0]->backups[0]->has_ended_age_ms); /* it has not run */
     assert_true(status[0]->seen_ms >= 60000);
     assert_int_equal(status[1]->state, MAIL__NODE_STATE__NEVER_JOINED);
     assert_int_equal(status[1]->n_facts, 0);
     nodes_status_free(&status, n);
-    fails(nodes_status(nodes, "mx9", false, now_ms(), &status, &n), ERROR_NOT_FOUND, "mx9");
+    fails(nodes_status(nodes, &(StatusWish){.node = "mx9"}, now_ms(), &status, &n), ERROR_NOT_FOUND, "mx9");
 }
 
 int main(void)

@@ -35,15 +35,14 @@ bool nodes_online(const Nodes *nodes, const char *node)
     return fake(node)->online;
 }
 
-Error *nodes_status(Nodes *nodes, const char *node, bool facts, Msec now, Mail__NodeStatus ***ret_status, size_t *ret_n)
+Error *nodes_status(Nodes *nodes, const StatusWish *wish, Msec now, Mail__NodeStatus ***ret_status, size_t *ret_n)
 {
     (void)nodes;
-    (void)facts;
     (void)now;
     *ret_status = xcalloc(1, sizeof(Mail__NodeStatus *));
     (*ret_status)[0] = xcalloc(1, sizeof(Mail__NodeStatus));
     mail__node_status__init((*ret_status)[0]);
-    (*ret_status)[0]->state = fake(node)->state;
+    (*ret_status)[0]->state = fake(wish->node)->state;
     *ret_n = 1;
     return NULL;
 }

@@ -168,7 +168,7 @@ static void where_a_secret_is(void **state)
         DEFER(xfree) char *field = xasprintf("password=%s", words[i]);
         char *line_words[] = {(char *)"user", (char *)"set", (char *)"alice", field, (char *)"locked=no", NULL};
         DEFER(line_free) Line *line = parsed(line_words);
-        assert_string_equal(line->secret_from, words[i]); /* read by the command alone */
+        assert_string_equal(line_secret_from(line), words[i]); /* read by the command alone */
         assert_int_equal(line->n_fields, 1);
     }
 }
