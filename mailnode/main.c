@@ -3,6 +3,7 @@
 #include "engine/layout.h"
 #include "engine/logs.h"
 #include "tasks/job.h"
+#include "tasks/restore_room.h"
 #include "tasks/trace.h"
 #include "verbs.h"
 
@@ -141,6 +142,20 @@ static Error *lock_take(const char *root)
     return err;
 }
 
+static void restore_ended(void *context, const char *text)
+{
+    (void)context;
+    log_warning("a restore was cut off", kv("what", text));
+}
+
+/* What a restore has left that died with the machine or with us; one that still runs goes on.  No mail waits for it. */
+static void restores_end(const char *root)
+{
+    Error *err = rooms_sweep(root, restore_ended, NULL);
+
+    log_stop(LOG_LEVEL_ERROR, "restores not looked through", &err);
+}
+
 static Error *engine_open(const char *root, Engine *engine)
 {
     Error *err = lock_take(root);
@@ -149,6 +164,7 @@ static Error *engine_open(const char *root, Engine *engine)
     if (err)
         return err;
     engine->root = strcmp(root, "/") == 0 ? "" : root;
+    restores_end(engine->root);
     engine->happened = happened_new();
     err = supervise_new(engine->root, engine->happened, &engine->supervise);
     if (!err)
