@@ -55,6 +55,7 @@ struct Requests {
     Msec started_at;
     uint64_t nodes_seen, tasks_seen, events_seen; /* moves, as far as looked at */
     struct Refusing *refusing;                    /* being taken back */
+    struct Lifting *lifting;                      /* quotas that restores exceeded */
     TakenBack taken_back[TAKEN_BACK_MAX];         /* lately; round and round */
     size_t n_taken_back;
     uint64_t doors_seen; /* refused handshakes; when that last rose: */
@@ -153,3 +154,9 @@ RequestHandler request_secrets;
 void refusals_run(Requests *requests, Msec now);    /* before the batch */
 void refusals_finish(Requests *requests, Msec now); /* after it */
 void refusals_free(Requests *requests);
+
+/* ---- request_quotas.c: mailboxes that a restore filled ---- */
+
+void quotas_run(Requests *requests);    /* before the batch */
+void quotas_finish(Requests *requests); /* after it */
+void quotas_free(Requests *requests);

@@ -91,6 +91,7 @@ void requests_free(Requests **requests)
         talk_free(&talk);
     }
     refusals_free(old);
+    quotas_free(old);
     keyless_free(&old->keyless);
     batch_free(&old->batch);
     keypool_free(&old->keys);
@@ -337,11 +338,13 @@ void requests_run(Requests *requests, Msec now)
     locals_take(requests, now);
     remotes_take(requests, now);
     refusals_run(requests, now);
+    quotas_run(requests);
     keypool_run(requests->keys, now);
     keyless_run(requests->keyless, now);
     worked = batch_run(requests->batch, now);
     admins_follow(requests);
     refusals_finish(requests, now);
+    quotas_finish(requests);
     for (Talk *talk = requests->talks; talk; talk = talk->next)
         asks_run(talk, now);
     for (Talk *talk = requests->talks; talk; talk = talk->next)

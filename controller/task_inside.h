@@ -12,6 +12,8 @@ typedef struct Task {
     uint64_t start_id;    /* of the message that started it in this session; 0: none */
     Msec retry_at;
     Mail__TaskResult *result; /* heard, not stored yet; NULL: none */
+    Mail__TaskResult *held;   /* heard, and waits until a quota is seen to */
+    bool held_taken;          /* somebody does */
 } Task;
 
 struct Tasks {

@@ -132,6 +132,16 @@ static void heard_again(Tasks *tasks, const char *node, const char *id)
     log_stop(LOG_LEVEL_ERROR, "task not looked up", &err);
 }
 
+/* Whose mailbox was restored into, as it was asked for; NULL: nobody's. */
+static const char *restored_user(const Task *task)
+{
+    const Mail__TaskStart *start = task->info->start;
+    bool restore = start && start->verb_case == MAIL__TASK_START__VERB_RESTORE_FOLDER;
+    const char *mailbox = restore ? start->restore_folder->mailbox : NULL;
+
+    return mailbox && strncmp(mailbox, "user:", 5) == 0 ? mailbox + 5 : NULL;
+}
+
 static void heard_result(Tasks *tasks, const char *node, const Mail__TaskResult *result)
 {
     const char *id = result->task_id ? result->task_id : "";
@@ -143,9 +153,42 @@ static void heard_result(Tasks *tasks, const char *node, const Mail__TaskResult 
         heard_again(tasks, node, id);
         return;
     }
-    if (!task_of(task, node) || task->result)
+    if (!task_of(task, node) || task->result || task->held)
         return;
-    task->result = result_copy(result);
+    if (result->over_quota && restored_user(task))
+        task->held = result_copy(result);
+    else
+        task->result = result_copy(result);
+    tasks->wake_at = 0;
+}
+
+/* ---- what a restore filled ---- */
+
+bool tasks_take_quota(Tasks *tasks, TaskQuota *ret_quota)
+{
+    for (size_t i = 0; i < tasks->n; i++) {
+        Task *task = tasks->list[i];
+        if (!task->held || task->held_taken)
+            continue;
+        task->held_taken = true;
+        *ret_quota = (TaskQuota){
+            .id = task->info->task_id, .node = task->info->node, .who = task->info->who, .user = restored_user(task)};
+        return true;
+    }
+    return false;
+}
+
+void tasks_quota_done(Tasks *tasks, const char *id, const char *words)
+{
+    Task *task = task_find(tasks, id);
+
+    if (!task || !task->held)
+        return;
+    char *verdict = task->held->verdict;
+    task->held->verdict = xasprintf("%s%s%s", verdict ? verdict : "", verdict ? "; " : "", words);
+    free(verdict);
+    task->result = task->held;
+    task->held = NULL;
     tasks->wake_at = 0;
 }
 

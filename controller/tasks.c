@@ -35,6 +35,8 @@ static void task_free(Task *task)
 {
     if (task->result)
         mail__task_result__free_unpacked(task->result, NULL);
+    if (task->held)
+        mail__task_result__free_unpacked(task->held, NULL);
     if (task->info)
         mail__task_info__free_unpacked(task->info, NULL);
     free(task);

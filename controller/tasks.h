@@ -30,6 +30,13 @@ CHECKED Error *tasks_get(Tasks *tasks, const char *id, Mail__TaskInfo **ret_task
 bool task_ended(Mail__TaskState state);
 uint64_t tasks_moves(const Tasks *tasks); /* rises with every change of any task */
 
+/* SPEC F-069: a restore has filled a mailbox beyond its quota, and its result waits until somebody has seen to that. */
+typedef struct TaskQuota {
+    const char *id, *node, *who, *user; /* borrowed, until it is done */
+} TaskQuota;
+bool tasks_take_quota(Tasks *tasks, TaskQuota *ret_quota);              /* each once */
+void tasks_quota_done(Tasks *tasks, const char *id, const char *words); /* they go behind its verdict */
+
 /* For nodes.c: what a node says (takes nothing over); that it came, on a new connection, or went. */
 void tasks_heard(Tasks *tasks, const char *node, const Envelope *envelope, Msec now);
 void tasks_node_online(Tasks *tasks, const char *node, Msec now);

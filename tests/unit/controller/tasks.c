@@ -319,6 +319,78 @@ static void another_node_cannot_end_it(void **state)
     hears_seen(peer, id_b);
 }
 
+static void restore_start(const char *mailbox)
+{
+    Mail__RestoreFolder restore = MAIL__RESTORE_FOLDER__INIT;
+    Mail__TaskStart wanted = MAIL__TASK_START__INIT;
+    Mail__TaskNew wish = MAIL__TASK_NEW__INIT;
+    char got[TASK_ID_LEN + 1];
+
+    restore.mailbox = (char *)(uintptr_t)mailbox;
+    wanted.verb_case = MAIL__TASK_START__VERB_RESTORE_FOLDER;
+    wanted.restore_folder = &restore;
+    wish.node = (char *)"mx1";
+    wish.task_id = (char *)id_a;
+    wish.start = &wanted;
+    ok(tasks_start(tasks, &wish, "root", now_ms(), got));
+}
+
+static void say_over_quota(Peer *peer)
+{
+    Mail__TaskResult result = MAIL__TASK_RESULT__INIT;
+
+    result.task_id = (char *)id_a;
+    result.has_state = result.has_over_quota = result.over_quota = true;
+    result.state = MAIL__TASK_STATE__SUCCEEDED;
+    result.verdict = (char *)"restored";
+    say(peer, MAIL__ENVELOPE__BODY_TASK_RESULT, &result);
+}
+
+/* F-069: neither stored nor acknowledged before somebody has seen to the quota. */
+static void a_result_waits_for_the_quota(void **state)
+{
+    Have have = {0};
+    TaskQuota quota = {0};
+    Mail__TaskInfo *info = NULL;
+
+    (void)state;
+    Peer *peer = node(&have);
+    restore_start("user:alice");
+    DEFER(envelope_free) Envelope *begun = expect(peer, MAIL__ENVELOPE__BODY_TASK_START);
+    assert_int_equal(begun->task_start->verb_case, MAIL__TASK_START__VERB_RESTORE_FOLDER);
+    say_over_quota(peer);
+    say_over_quota(peer);
+    until(tasks_take_quota(tasks, &quota));
+    assert_string_equal(quota.user, "alice");
+    assert_string_equal(quota.node, "mx1");
+    assert_string_equal(quota.who, "root");
+    assert_false(tasks_take_quota(tasks, &quota));
+    assert_int_equal(stored(id_a), MAIL__TASK_STATE__RUNNING);
+    tasks_quota_done(tasks, id_a, "and seen to");
+    hears_seen(peer, id_a);
+    ok(tasks_get(tasks, id_a, &info));
+    assert_string_equal(info->result->verdict, "restored; and seen to");
+    mail__task_info__free_unpacked(info, NULL);
+    peer_close(peer);
+}
+
+/* Whose quota it is says who asked, not the node. */
+static void a_public_mailbox_has_no_quota(void **state)
+{
+    Have have = {0};
+    TaskQuota quota = {0};
+
+    (void)state;
+    Peer *peer = node(&have);
+    restore_start("public:Sales");
+    DEFER(envelope_free) Envelope *begun = expect(peer, MAIL__ENVELOPE__BODY_TASK_START);
+    assert_non_null(begun);
+    say_over_quota(peer);
+    hears_seen(peer, id_a);
+    assert_false(tasks_take_quota(tasks, &quota));
+    peer_close(peer);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -332,6 +404,8 @@ int main(void)
         TEST(one_is_cancelled),
         TEST(one_that_cannot_begin),
         TEST(another_node_cannot_end_it),
+        TEST(a_result_waits_for_the_quota),
+        TEST(a_public_mailbox_has_no_quota),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
