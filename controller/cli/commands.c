@@ -49,13 +49,15 @@ const Flag flags[N_FLAGS] = {
     [FLAG_FOLLOW] = {"follow", 0, NULL, "go on with what happens from now on"},
     [FLAG_DETACH] = {"detach", 0, NULL, "return as soon as the task is stored"},
     [FLAG_REPAIR] = {"repair", 0, NULL, "put right what is found"},
-    [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up; or let everybody relay"},
+    [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up; or let everybody relay; or do not look at "
+                          "free space"},
     [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
     [FLAG_USER_DOMAIN] = {"user-domain", 'u', "NAME",
                           "which directory; without it that of the instance, or the only one"},
     [FLAG_FORMAT] = {"format", 0, "FORM", "raw: the value alone; zone: a record for a zone file"},
     [FLAG_STATE] = {"state", 0, "STATE", "only those: enabled, disabled or orphan"},
     [FLAG_INIT] = {"init", 0, NULL, "make the repository where there is none; never over one that is there"},
+    [FLAG_SCAN] = {"scan", 0, NULL, "look for viruses before anything is seen; infected messages are left out"},
 };
 
 #define ADD(NOUN, KEY, WORDS, EXAMPLE)                                                                                 \
@@ -320,6 +322,11 @@ const Command commands[] = {
      .words = "what was stated for the node then, for apply; secrets are not shown",
      .example = "snapshot export latest destination=vault > site.yaml", .run = run_snapshot_export},
 
+    {.noun = "restore", .verb = "folder", .fields = "mailbox folder destination snapshot at",
+     .flags = SCOPED | ASKING | BIT(FLAG_SCAN) | BIT(FLAG_FORCE) | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
+     .words = "one folder with what is below it, from a backup into \"Restored folder\" of its mailbox; a task",
+     .example = "restore folder mailbox=user:alice folder=Projects destination=vault snapshot=latest", .run = run_restore_folder},
+
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",
      .example = "task show 01K8S5ZQ7B2M4N6P8R0T1V3X5Y", .run = run_task_show},
@@ -454,6 +461,9 @@ static const PlainField plain_fields[] = {
     {.name = "mailbox", .words = "user:NAME or public:NAME"},
     {.name = "destination", .words = "where the backups are"},
     {.name = "filter", .words = "only folders with this anywhere in their name, in any case"},
+    {.name = "folder", .words = "with '/' between its levels; INBOX: the mailbox itself"},
+    {.name = "snapshot", .words = "its id, or what it begins with, or latest"},
+    {.name = "at", .words = "instead: as it was on that day, or at that time ('2026-11-17 14:30')"},
 };
 
 const PlainField *plain_field(const char *name)

@@ -45,6 +45,7 @@ typedef enum FlagId {
     FLAG_FORMAT,
     FLAG_STATE,
     FLAG_INIT,
+    FLAG_SCAN,
     N_FLAGS,
 } FlagId;
 
@@ -120,3 +121,4 @@ Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_i
 Run run_user_import;
 Run run_snapshot_list, run_snapshot_folders, run_snapshot_export;
 Run run_destination_add, run_destination_check, run_backup_run, run_backup_status, run_backup_verify;
+Run run_restore_folder;

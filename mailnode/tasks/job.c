@@ -27,7 +27,7 @@ struct Job {
     LocalPeer *peer;
     Envelope *request;
     uint32_t seq;
-    bool cancelled;
+    bool cancelled, over_quota;
     Msec said_at;
     Object *objects[OBJECTS_MAX];
     size_t n_objects;
@@ -238,6 +238,11 @@ static void job_done(Job *job)
     local_peer_free(&job->peer);
 }
 
+void job_over_quota(Job *job)
+{
+    job->over_quota = true;
+}
+
 /* ---- the life of one ---- */
 
 static void result_say(Job *job, Error *why, char *verdict)
@@ -258,6 +263,7 @@ static void result_say(Job *job, Error *why, char *verdict)
         result.why = &failure;
     }
     result.verdict = verdict;
+    result.has_over_quota = result.over_quota = job->over_quota;
     result.findings = job->findings.list;
     result.n_findings = job->findings.n;
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_RESULT;

@@ -2,6 +2,7 @@
 #include "tasks/job.h"
 
 #include "tasks/backup.h"
+#include "tasks/restore_folder.h"
 
 #include <stddef.h>
 
@@ -14,6 +15,8 @@ JobVerb *job_verb(Mail__TaskStart__VerbCase verb)
         return job_backup_run;
     case MAIL__TASK_START__VERB_BACKUP_VERIFY:
         return job_backup_verify;
+    case MAIL__TASK_START__VERB_RESTORE_FOLDER:
+        return restore_folder;
     default:
         return NULL;
     }
