@@ -390,7 +390,7 @@ static Error *pair_start(Plans *plans, Pair *pair)
     start.task_id = id;
     start.verb_case = MAIL__TASK_START__VERB_BACKUP_RUN;
     start.backup_run = &run;
-    return plans->parts.start(plans->parts.jobs, &start, NULL, run_heard, plans, &pair->job);
+    return plans->parts.start(plans->parts.jobs, &start, run_heard, plans, &pair->job);
 }
 
 /* Written when it has begun: a life that ended between the two begins it again. */

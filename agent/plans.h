@@ -18,8 +18,7 @@ typedef struct PlansParts {
     const char *node;
     Jobs *jobs;
     /* jobs_start; tests have another. */
-    Error *(*start)(Jobs *jobs, const Mail__TaskStart *task, const char *staged, JobHeard *heard, void *context,
-                    uint64_t *ret_job);
+    Error *(*start)(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void *context, uint64_t *ret_job);
 } PlansParts;
 
 /* All of it outlives the plans. */

@@ -326,6 +326,10 @@ const Command commands[] = {
      .flags = SCOPED | ASKING | BIT(FLAG_SCAN) | BIT(FLAG_FORCE) | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
      .words = "one folder with what is below it, from a backup into \"Restored folder\" of its mailbox; a task",
      .example = "restore folder mailbox=user:alice folder=Projects destination=vault snapshot=latest", .run = run_restore_folder},
+    {.noun = "restore", .verb = "instance", .key = "NAME", .kind = "instance", .fields = "destination snapshot",
+     .flags = BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
+     .words = "all mail of a stopped instance, from a backup onto its node, which has none; UIDs stay; a task",
+     .example = "restore instance main destination=vault snapshot=latest", .run = run_restore_instance},
 
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},
     {.noun = "task", .verb = "show", .key = "ID", .words = "one with what it found",

@@ -122,3 +122,4 @@ Run run_user_import;
 Run run_snapshot_list, run_snapshot_folders, run_snapshot_export;
 Run run_destination_add, run_destination_check, run_backup_run, run_backup_status, run_backup_verify;
 Run run_restore_folder;
+Run run_restore_instance;

@@ -3,6 +3,7 @@
 
 #include "tasks/backup.h"
 #include "tasks/restore_folder.h"
+#include "tasks/restore_instance.h"
 
 #include <stddef.h>
 
@@ -17,6 +18,8 @@ JobVerb *job_verb(Mail__TaskStart__VerbCase verb)
         return job_backup_verify;
     case MAIL__TASK_START__VERB_RESTORE_FOLDER:
         return restore_folder;
+    case MAIL__TASK_START__VERB_RESTORE_INSTANCE:
+        return restore_instance;
     default:
         return NULL;
     }

@@ -89,7 +89,7 @@ class Vault:
         shutil.rmtree(self.tree, ignore_errors=True)
         for place in ("mail", "public"):   # without what Dovecot makes and takes away while we look
             shutil.copytree(self.node.path("var/lib/mailnode", place), os.path.join(self.tree, place), ignore=lambda _, names: [
-                n for n in names if n.startswith("dovecot") and n not in ("dovecot-keywords", "dovecot-acl")])
+                n for n in names if n.startswith("dovecot") and n not in ("dovecot-keywords", "dovecot-acl", "dovecot-uidlist")])
         self._lists()
         if change:
             change(self)
@@ -100,7 +100,22 @@ class Vault:
         snapshots = json.loads(self.restic("snapshots", "--json"))
         return max(snapshots, key=lambda s: s["time"])["id"]
 
+    def _entries(self, kind, name, folders):
+        """Lines of the manifest: one for a user, one for each public mailbox."""
+        figures = {n: [(1, len(m), sum(x[4] for x in m)) for m in [_messages(path)]][0] for n, path in folders.items()}
+        if kind == "public":
+            return [(kind, n, *f) for n, f in figures.items()]
+        return [(kind, name, *(sum(f[i] for f in figures.values()) for i in range(3)))]
+
+    def _manifest(self):
+        entries = sorted(self.entries, key=lambda e: (e[0] == "public", os.fsencode(e[1])))
+        lines = ["mailnode-manifest 1", *("\t".join((e[0], escaped(e[1]), *(str(n) for n in e[2:]))) for e in entries),
+                 f"E\t{len(entries)}\t{sum(e[3] for e in entries)}\t{sum(e[4] for e in entries)}"]
+        with open(os.path.join(self.tree, "state/manifest"), "w") as f:
+            f.write("\n".join(lines) + "\n")
+
     def _lists(self):
+        self.entries = []
         users = os.path.join(self.tree, "mail")
         for user in os.listdir(users):
             maildir = self.user_folder(user)
@@ -113,8 +128,11 @@ class Vault:
                 tops.setdefault(name.split(".")[1], {})[name] = os.path.join(public, name)
         for top, folders in tops.items():
             self._list_put("public", top, folders)
+        self._manifest()
 
     def _list_put(self, kind, name, folders):
+        lines = self._entries(kind, name, folders)
+        self.entries += lines
         path = os.path.join(self.tree, "state/mailboxes", kind, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as f:

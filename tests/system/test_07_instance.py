@@ -1,0 +1,126 @@
+"""Section 7: all mail of an instance back onto a node that has none (F-060)."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness import paths
+from harness.backup import PASSWORD, Vault
+from harness.jobs import Jobs
+from harness.wire import body
+import control_pb2
+
+MORE = 1000000
+
+
+def quoted(name):
+    return f'"{name}"'
+
+
+def put(imap, name, subject, flags=""):
+    if name != "INBOX":
+        imap.link.create(quoted(name))
+    text = f"Subject: {subject}\r\nMessage-ID: <{subject}@test>\r\n\r\nText of {subject}.\r\n".encode()
+    kind, words = imap.link.append(quoted(name), flags, None, text)
+    assert kind == "OK", (name, words)
+
+
+def standing(imap, name):
+    """(UIDVALIDITY, next UID, {UID: (flags, subject)})"""
+    said = imap.link.status(quoted(name), "(UIDVALIDITY UIDNEXT)")[1][0].decode()
+    validity, following = (int(re.search(rf"{w} (\d+)", said).group(1)) for w in ("UIDVALIDITY", "UIDNEXT"))
+    imap.link.select(quoted(name), readonly=True)
+    found = {}
+    for part in imap.link.fetch("1:*", "(UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]:
+        if isinstance(part, tuple):
+            head = part[0].decode()
+            flags = set(re.search(r"FLAGS \(([^)]*)\)", head).group(1).split()) - {"\\Recent"}
+            found[int(re.search(r"UID (\d+)", head).group(1))] = (frozenset(flags), part[1].strip())
+    return validity, following, found
+
+
+FOLDERS = ("INBOX", "Projects", "Projects/2026", "Public/Sales")
+
+
+def stated(c, vault):
+    fields = [control_pb2.FieldEdit(field="repository", op=control_pb2.SET, value=vault.address),
+              control_pb2.FieldEdit(field="password", op=control_pb2.SET, secret=PASSWORD.encode())]
+    edits = [control_pb2.ObjectEdit(verb=control_pb2.ADD, ref=control_pb2.Ref(kind="destination", name="vault"), fields=fields)]
+    with c.link() as link:
+        said = link.call(body("change", edits=edits))
+    assert said[-1].WhichOneof("body") == "outcome", said
+
+
+@pytest.fixture
+def lost(mail):
+    """A node whose mail is gone with its disk, and the vault that still has it; what was there."""
+    node, c = mail, mail.cluster
+    vault = Vault(node)
+    stated(c, vault)
+    c.ctl("public-mailbox add Sales acl=user:alice:full", timeout=90)
+    with node.imap("alice") as imap:
+        for name in FOLDERS:
+            put(imap, name, "one of " + name.replace("/", "-"), r"(\Seen $Label1 custom)")
+            put(imap, name, "gone of " + name.replace("/", "-"))
+            put(imap, name, "three of " + name.replace("/", "-"), r"(\Flagged)")
+            imap.link.select(quoted(name))
+            imap.link.store("2", "+FLAGS", r"(\Deleted)")
+            imap.link.expunge()
+    with node.imap("alice") as imap:
+        was = {name: standing(imap, name) for name in FOLDERS}
+    vault.snapshot()
+    with node.imap("alice") as imap:
+        put(imap, "INBOX", "too late")        # its UID was given, and the backup does not know it
+        late = standing(imap, "INBOX")
+    c.ctl("instance stop main", timeout=90)
+    for place in ("mail", "public"):
+        for entry in os.scandir(node.path("var/lib/mailnode", place)):
+            shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
+    return vault, was, late
+
+
+def restore(node, code=0, more=(), **env):
+    return node.cluster.ctl(["restore", "instance", "main", "destination=vault", "snapshot=latest", *more], code=code, timeout=120)
+
+
+def dies(vault):
+    """kill -9 at each step: the next try begins anew, and takes what the last one has put in place for its own."""
+    points = [p for p in subprocess.run([paths.ENGINE, "--crash-points"], capture_output=True, text=True, check=True).stdout.split()
+              if p.startswith("restore.instance.")]
+    assert len(points) == 3
+    jobs = Jobs(vault.node, {"vault": {"repository": vault.address, "secrets": {"password": PASSWORD}}})
+    jobs.objects[0].instance.running = False
+    for point in points:
+        job = jobs.start(crash=point, restore_instance={"destination": "vault", "snapshot": "latest"})
+        assert job.process.wait(60) == -9, (point, job.result())
+        job.close()
+
+
+@pytest.mark.spec("F-060")
+def test_all_mail_comes_back_with_its_numbers(lost):
+    """Every message with UID, UIDVALIDITY, flags and keywords; no UID is given twice; nothing goes over mail that is there."""
+    vault, was, late = lost
+    node, c = vault.node, vault.node.cluster
+    dies(vault)
+    said = restore(node)
+    assert "8 messages" in said.out and "raised" in said.out, said
+    assert os.listdir(node.path("var/lib/mailnode/work/restore")) in ([], [".gate"])
+    for name in ("mail/alice/Maildir", "mail/alice/Maildir/.Projects", "public/.Sales"):
+        with open(node.path("var/lib/mailnode", name, "dovecot-uidlist")) as f:
+            assert f" N{MORE + 4} " in f.readline(), (name, said.out)
+    again = restore(node, code=6)
+    assert "mail is there already" in again.err, again
+    c.ctl("instance start main", timeout=120)
+    node.wait_ready()
+    with node.imap("alice") as imap:
+        for name in FOLDERS:
+            validity, following, found = standing(imap, name)
+            assert (validity, found) == (was[name][0], was[name][2]), name
+            assert following == was[name][1] + MORE, name
+        put(imap, "INBOX", "new")
+        numbers = set(standing(imap, "INBOX")[2]) - set(was["INBOX"][2])
+        assert numbers and not numbers & set(late[2]), "a number that was given is not given again"
+    running = restore(node, code=6)
+    assert "not stopped" in running.err, running
