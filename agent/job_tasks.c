@@ -52,7 +52,7 @@ static void part_drop(JobTasks *tasks)
 
     tasks->parts = part->next;
     tasks->n_parts--;
-    envelope_free(&part->envelope);
+    mail__envelope__free_unpacked(part->envelope, NULL); /* a copy of ours: envelope_free frees what was received */
     free(part);
 }
 

@@ -11,6 +11,7 @@ import pytest
 from harness import paths, wait_until
 from harness.jobs import Jobs, PASSWORD
 from harness.mail import text_message
+from harness.wire import body
 import control_pb2
 
 pytestmark = pytest.mark.xdist_group("backup")
@@ -117,6 +118,30 @@ def test_R41_one_that_fails_does_not_keep_the_others(mail):
     assert told == {"away": "away: backup: the storage does not answer", "gone": "gone: backup: there is no repository"}, told
     assert not os.path.exists(mail.path("var/lib/mailnode/backup/gone"))
     assert jobs.run(backup_run={"plan": "nightly", "destination": "other"}).why.what == "plan nightly has no destination other"
+
+
+@pytest.mark.spec("F-063", "F-064", "F-065", "B41")
+def test_F_064_asked_by_mailctl(mail):
+    """From mailctl over controller, agent and mail-engine to restic and back."""
+    c = mail.cluster
+    mail.deliver("someone@remote.test", ["alice@example.org"], text_message("someone@remote.test", ["alice@example.org"]))
+    wait_until(lambda: messages(on_disk(mail, "alice")), "it is delivered")
+    vault(mail, "asked").run(backup_run={"plan": "nightly"})
+    for name, repository in [("asked", local(mail, "asked")), ("dead", "rest:http://127.0.0.1:1/x")]:
+        fields = [control_pb2.FieldEdit(field="repository", op=control_pb2.SET, value=repository),
+                  control_pb2.FieldEdit(field="password", op=control_pb2.SET, secret=PASSWORD.encode())]
+        edit = control_pb2.ObjectEdit(verb=control_pb2.ADD, ref=control_pb2.Ref(kind="destination", name=name), fields=fields)
+        with c.link() as link:
+            assert link.call(body("change", edits=[edit], manner={"wait_ms": 20000}))[-1].HasField("outcome")
+    snapshot, = json.loads(restic(mail, "asked", "snapshots", "--json"))
+    listed, = c.ctl("snapshot list destination=asked mailbox=user:alice -o json", timeout=60).json["items"]
+    assert (listed["id"], listed["plan"]) == (snapshot["id"], "nightly")
+    folders = c.ctl("snapshot folders latest destination=asked mailbox=user:alice filter=NBO -o json", timeout=60).json
+    assert folders["snapshot"] == snapshot["id"] and [f["name"] for f in folders["items"]] == ["INBOX"]
+    assert f"is not in snapshot {snapshot['id'][:12]}" in c.ctl("snapshot folders latest destination=asked mailbox=user:nobody",
+                                                             timeout=60, code=4).err
+    assert "connection refused" in c.ctl("snapshot list destination=dead", timeout=60, code=11).err
+    assert "destination= is missing" in c.ctl("snapshot list", code=2).err
 
 
 @pytest.mark.spec("R41", "S45")
