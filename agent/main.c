@@ -255,11 +255,11 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
         &agent->apply);
     if (err)
         return err;
-    agent->jobs =
-        jobs_new(&(JobsParts){.socket = agent->socket.text,
-                              .node = agent->identity->node,
-                              .stage = agent->stage.text,
-                              .journal = agent->journal});
+    agent->stage = path_in(args->root, "var/lib/mailnode/agent/stage");
+    agent->jobs = jobs_new(&(JobsParts){.socket = agent->socket.text,
+                                        .node = agent->identity->node,
+                                        .stage = agent->stage.text,
+                                        .journal = agent->journal});
     agent->plans = plans_new(&(PlansParts){.journal = agent->journal,
                                            .report = agent->report,
                                            .node = agent->identity->node,

@@ -261,14 +261,14 @@ static Error *placed_look(void *context, const ObjectRef *ref, const void *bytes
     return err;
 }
 
-/* The node that is meant, by its name or by the instance that it runs, and that instance (NULL: none); the caller's. */
+/* The node that is meant, by its name or by the instance that it runs (none named: the only one), and that instance (NULL: none); the caller's. */
 static Error *node_of(Store *store, const Mail__TaskNew *wish, char **ret_node, char **ret_instance)
 {
     Placed placed = {0};
     DEFER(object_free) Object *instance = NULL;
     Error *err = NULL;
 
-    if (wish->instance && !(wish->node && *wish->node)) {
+    if (!wish->node || !*wish->node) {
         err = named_placed(store, wish->instance, &instance);
         if (!err) {
             *ret_node = xstrdup(instance->instance->node);

@@ -93,10 +93,11 @@ static const char *without_noun(const Cli *cli, const char *what)
     return strncmp(rest, command->noun, noun) == 0 && rest[noun] == ' ' ? rest + noun + 1 : NULL;
 }
 
-/* A checker's own words stand below, line by line; anybody else's line ends are escaped. */
+/* A checker's or restic's own words stand below, line by line, always indented; anybody else's line ends are escaped. */
 static void what_print(const Cli *cli, const Error *err)
 {
-    bool lines = err->code == ERROR_REFUSED;
+    static const char indent[] = "    ";
+    bool lines = err->code == ERROR_REFUSED || strstr(err->what, "\n    ");
     const char *rest = without_noun(cli, err->what);
     DEFER(xfree) char *what = xstrdup(err->what);
 
@@ -112,8 +113,8 @@ static void what_print(const Cli *cli, const Error *err)
         if (end)
             *end = '\0';
         if (line != what)
-            fputs("    ", stderr);
-        print_text(stderr, line);
+            fputs(indent, stderr);
+        print_text(stderr, line != what && strncmp(line, indent, strlen(indent)) == 0 ? line + strlen(indent) : line);
         fputc('\n', stderr);
     }
     if (err->hint) {

@@ -2,6 +2,7 @@
 #include "call.h"
 
 #include "base/alloc.h"
+#include "model/meta.h"
 #include "model/text.h"
 
 #include <inttypes.h>
@@ -197,16 +198,22 @@ Error *run_snapshot_list(Cli *cli, const Line *line, int *ret_exit)
 }
 
 typedef struct Export {
+    Cli *cli;
     TextWriter writer;
+    bool begun;
     Error *err;
 } Export;
 
+/* Nothing is written before something came: an error leaves no half of a file. */
 static void objects_write(Export *export, const Mail__BackupRows *rows)
 {
+    if (!export->begun)
+        text_write_begin(&export->writer, export->cli->out, export->cli->form == OUTPUT_JSON ? TEXT_JSON : TEXT_YAML);
+    export->begun = true;
     for (size_t i = 0; !export->err && i < rows->n_objects; i++) {
         DEFER(object_free) Object *object = NULL;
         export->err = object_unpack(rows->objects[i].data, rows->objects[i].len, &object);
-        if (!export->err)
+        if (!export->err && !kind_info(object->body_case)->meta->made) /* no file states one */
             text_write_item(&export->writer, object);
     }
 }
@@ -215,7 +222,7 @@ static void objects_write(Export *export, const Mail__BackupRows *rows)
 Error *run_snapshot_export(Cli *cli, const Line *line, int *ret_exit)
 {
     Mail__BackupRead read = MAIL__BACKUP_READ__INIT;
-    Export export = {.err = NULL};
+    Export export = {.cli = cli};
     Envelope envelope = MAIL__ENVELOPE__INIT;
     Call call;
 
@@ -231,7 +238,6 @@ Error *run_snapshot_export(Cli *cli, const Line *line, int *ret_exit)
     err = call_begin(cli, &envelope, false, &call);
     if (err)
         return err;
-    text_write_begin(&export.writer, cli->out, cli->form == OUTPUT_JSON ? TEXT_JSON : TEXT_YAML);
     while (!err && !call.ended) {
         DEFER(envelope_free) Envelope *said = NULL;
         err = call_next(&call, &said);
@@ -240,7 +246,7 @@ Error *run_snapshot_export(Cli *cli, const Line *line, int *ret_exit)
         if (!err)
             err = export.err;
     }
-    if (!err)
+    if (!err && export.begun)
         text_write_end(&export.writer);
     return err;
 }

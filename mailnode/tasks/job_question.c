@@ -258,12 +258,20 @@ static Error *folders_answer(const Question *question)
 typedef struct Objects {
     const Question *question;
     const char *snapshot;
-    ProtobufCBinaryData *list; /* borrowed from the file */
+    ProtobufCBinaryData *list;
     size_t n, room, octets;
 } Objects;
 
+static void objects_clear(Objects *objects)
+{
+    for (size_t i = 0; i < objects->n; i++)
+        free(objects->list[i].data);
+    objects->n = objects->octets = 0;
+}
+
 static void objects_done(Objects *objects)
 {
+    objects_clear(objects);
     free(objects->list);
 }
 
@@ -274,8 +282,9 @@ static Error *objects_say(Objects *objects)
     rows.snapshot = (char *)(uintptr_t)objects->snapshot;
     rows.objects = objects->list;
     rows.n_objects = objects->n;
-    objects->n = objects->octets = 0;
-    return job_rows(objects->question->job, &rows);
+    Error *err = job_rows(objects->question->job, &rows);
+    objects_clear(objects);
+    return err;
 }
 
 /* Only what reads back as an object goes on. */
@@ -291,7 +300,9 @@ static Error *object_take(void *context, const void *bytes, size_t size)
         to->room = to->room ? 2 * to->room : 64;
         to->list = xrealloc(to->list, to->room * sizeof *to->list);
     }
-    to->list[to->n++] = (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes}; /* packed only */
+    ProtobufCBinaryData *one = &to->list[to->n++];
+    *one = (ProtobufCBinaryData){.len = size, .data = xmalloc(size)};
+    memcpy(one->data, bytes, size);
     to->octets += size;
     return to->octets < PART_OCTETS ? NULL : objects_say(to);
 }

@@ -19,7 +19,7 @@ void state_file_secret(StateFile *file, uint64_t id, const void *value, size_t s
 /* The whole; no more may be added.  Lives as long as the file. */
 const void *state_file_end(StateFile *file, size_t *ret_size);
 
-/* Each object in the order in which it was added; secrets are left out.  DAMAGED: cut, or no such file; UNSUPPORTED: made by
+/* Each object in the order in which it was added, borrowed for the call; secrets are left out.  DAMAGED: cut, or no such file; UNSUPPORTED: made by
  * a newer program. */
 CHECKED Error *state_file_read(const void *bytes, size_t size, uint64_t *ret_revision,
                                Error *(*each)(void *context, const void *object, size_t size), void *context);

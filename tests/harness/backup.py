@@ -89,7 +89,7 @@ class Vault:
         shutil.rmtree(self.tree, ignore_errors=True)
         for place in ("mail", "public"):   # without what Dovecot makes and takes away while we look
             shutil.copytree(self.node.path("var/lib/mailnode", place), os.path.join(self.tree, place), ignore=lambda _, names: [
-                n for n in names if n.startswith("dovecot") and n not in ("dovecot-keywords", "dovecot-acl", "dovecot-uidlist")])
+                n for n in names if n.endswith(".lock") or n.startswith("dovecot") and n not in ("dovecot-keywords", "dovecot-acl", "dovecot-uidlist")])
         self._lists()
         if change:
             change(self)

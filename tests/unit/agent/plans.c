@@ -22,13 +22,11 @@ static JobHeard *heard;
 static void *heard_by;
 static uint64_t job; /* the newest */
 
-static Error *begin(Jobs *jobs, const Mail__TaskStart *task, const char *staged, JobHeard *to, void *context,
-                    uint64_t *ret_job)
+static Error *begin(Jobs *jobs, const Mail__TaskStart *task, JobHeard *to, void *context, uint64_t *ret_job)
 {
     const Mail__BackupRun *run = task->backup_run;
 
     (void)jobs;
-    (void)staged;
     assert_int_equal(strlen(task->task_id), 26);
     if (away)
         return error_new(ERROR_UNAVAILABLE, "nobody is there");
