@@ -49,8 +49,9 @@ const Flag flags[N_FLAGS] = {
     [FLAG_FOLLOW] = {"follow", 0, NULL, "go on with what happens from now on"},
     [FLAG_DETACH] = {"detach", 0, NULL, "return as soon as the task is stored"},
     [FLAG_REPAIR] = {"repair", 0, NULL, "put right what is found"},
-    [FLAG_FORCE] = {"force", 0, NULL, "over a fork: what the node alone knows is given up; or let everybody relay; or do not look at "
-                          "free space"},
+    [FLAG_FORCE] = {"force", 0, NULL,
+                    "over a fork: what the node alone knows is given up; or let everybody relay; or do not look at "
+                    "free space"},
     [FLAG_VERBOSE] = {"verbose", 'v', NULL, "also the settings, and where each came from"},
     [FLAG_USER_DOMAIN] = {"user-domain", 'u', "NAME",
                           "which directory; without it that of the instance, or the only one"},

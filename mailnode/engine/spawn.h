@@ -12,7 +12,7 @@ typedef struct SpawnSpec {
     const char *user;       /* NULL: stays what we are */
     const char *folder;     /* NULL: / */
     const char *const *env; /* further NAME=VALUE; NULL: none */
-    int in; /* its stdin; 0: /dev/null */
+    int in;                 /* its stdin; 0: /dev/null */
     int out;
     mode_t umask;
     bool with_us; /* ends when mail-engine ends */

@@ -2,7 +2,6 @@
 
 static const char id_a[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", id_b[] = "00000000000000000000000000";
 
-
 static Error *try_start(const char *node, const char *id, bool repair, char ret_id[TASK_ID_LEN + 1])
 {
     Mail__NodeCheck check = MAIL__NODE_CHECK__INIT;

@@ -294,8 +294,7 @@ static void of_a_tree(void **state)
     put(root, "public/.S U/new/6.h", 60);
     put(root, "state/objects", 1);
     DEFER(xfree)
-    char *mail = xasprintf("%s/mail", root),
-         *public = xasprintf("%s/public", root), *out = xasprintf("%s/state", root);
+    char *mail = xasprintf("%s/mail", root), *public = xasprintf("%s/public", root), *out = xasprintf("%s/state", root);
     ok(manifest_write(mail, public, out, NULL, NULL, &totals));
     written_is(out, "manifest",
                ALL "user\talice\t3\t3\t60\n"

@@ -261,7 +261,8 @@ static void F_170_yaml_and_json_both_ways(void **state)
     if (err)
         fail_msg("%s", err->what);
     assert_int_equal(yaml.n, 16);
-    same_text(buf_text(&yaml.places), "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:48 f:55 f:59 f:63 f:70 f:78 f:87 f:91 f:100 ");
+    same_text(buf_text(&yaml.places),
+              "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:48 f:55 f:59 f:63 f:70 f:78 f:87 f:91 f:100 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
