@@ -149,7 +149,7 @@ static Error *plan_add(Luggage *luggage, const char *name)
     DEFER(object_free) Object *plan = NULL;
     Error *err = needed(luggage, MAIL__OBJECT__BODY_PLAN, name, &plan);
 
-    for (size_t i = 0; !err && i < plan->plan->n_destinations; i++)
+    for (size_t i = 0; !err && plan && i < plan->plan->n_destinations; i++)
         err = destination_add(luggage, plan->plan->destinations[i]);
     return err;
 }
@@ -160,7 +160,7 @@ static Error *instance_add(Luggage *luggage)
     DEFER(object_free) Object *instance = NULL;
     Error *err = needed(luggage, MAIL__OBJECT__BODY_INSTANCE, luggage->instance, &instance);
 
-    if (!err && instance->instance->user_domain)
+    if (!err && instance && instance->instance->user_domain)
         err = object_add(luggage, MAIL__OBJECT__BODY_USER_DOMAIN, "", instance->instance->user_domain, NULL);
     if (!err)
         err = object_add(luggage, MAIL__OBJECT__BODY_SETTINGS, luggage->instance, "", NULL);

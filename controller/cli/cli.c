@@ -102,7 +102,7 @@ static void what_print(const Cli *cli, const Error *err)
     DEFER(xfree) char *what = xstrdup(err->what);
 
     fprintf(stderr, "%s: ", cli->program->name);
-    if (rest) {
+    if (rest && cli->line) {
         free(what);
         DEFER(xfree) char *title = command_title(cli->line->command);
         what = xasprintf("%s: %s", title, rest);

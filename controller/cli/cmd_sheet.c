@@ -263,6 +263,8 @@ Error *run_recovery_sheet(Cli *cli, const Line *line, int *ret_exit)
         err = secrets_ask(cli, line->key, &said, &object);
     if (err)
         return err;
+    if (!object || !said)
+        return error_new(ERROR_DAMAGED, "the controller answered something else");
     sheet.name = object->name;
     sheet.destination = object->destination;
     sheet.said = said->secrets_are;

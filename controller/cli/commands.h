@@ -62,21 +62,21 @@ extern const Flag flags[N_FLAGS];
 typedef Error *Run(Cli *cli, const Line *line, int *ret_exit);
 
 typedef struct Command {
-    const char *noun; /* NULL: the verb stands alone */
-    const char *verb; /* NULL ends the table */
-    const char *key;  /* "LOCAL@DOMAIN"; NULL: takes none */
-    bool key_optional;
-    bool hidden;            /* not in help, man page and completion */
+    const char *noun;       /* NULL: the verb stands alone */
+    const char *verb;       /* NULL ends the table */
+    const char *key;        /* "LOCAL@DOMAIN"; NULL: takes none */
     const char *kind;       /* "address": whose keys and fields; NULL: none */
     const char *fields;     /* NULL: takes none; words of: "*" (all of the kind), names of the kind's, others */
     uint64_t flags;         /* bits by FlagId; the global ones are understood everywhere */
-    Mail__Verb edit;        /* for objects: what it does with one */
     const char *stands_for; /* the edit that the verb itself is: "enabled=no" */
     const char *done;       /* "added": the first word of the answer */
     const char *loses;      /* what is gone afterwards, to be confirmed; NULL: asks nothing */
     const char *words;      /* one line of help */
     const char *example;    /* the line behind "mailctl" */
     Run *run;
+    Mail__Verb edit; /* for objects: what it does with one */
+    bool key_optional;
+    bool hidden; /* not in help, man page and completion */
 } Command;
 
 extern const Command commands[]; /* nouns together, in the order of help */

@@ -6,6 +6,7 @@
 #include "tables/places.h"
 #include "tasks/restore_drop.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,7 +42,7 @@ Error *exchange_store(const char *root, const ExchangePlace *place, int *ret_fd)
         return error_in(error_system("open"), "%s", path.text);
     if (!place->user) {
         *ret_fd = all;
-        all = -1;
+        all = -1; /* NOLINT(clang-analyzer-deadcode.DeadStores): DEFER looks at it */
         return NULL;
     }
     Error *err = folder_in(all, place->user, &home);
@@ -52,6 +53,7 @@ Error *exchange_store(const char *root, const ExchangePlace *place, int *ret_fd)
 
 bool exchange_of_family(const char *family, const char *name)
 {
+    assert(family);
     size_t len = strlen(family);
 
     return strncmp(name, family, len) == 0 && (name[len] == '\0' || name[len] == '.');
@@ -260,7 +262,7 @@ static Error *go_on(const char *root, int room, const char *journal, const Excha
         err = folder_in(room, "old", &exchange.old);
     if (!err)
         err = folder_in(room, "new", &exchange.new);
-    if (!err && strcmp(journal, OUT) == 0)
+    if (!err && journal && strcmp(journal, OUT) == 0)
         err = family_out(&exchange);
     return err ? err : family_in(&exchange);
 }

@@ -5,6 +5,7 @@
 #include "model/mutf7.h"
 #include "model/name.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -205,7 +206,7 @@ Error *family_named(Family *family)
         return error_hint(
             error_new(ERROR_INVALID, "the names of its subfolders are too long to stand below '" RESTORED "'"),
             "restore a folder that is further below");
-    strcpy(family->name, name);
+    snprintf(family->name, strlen(family->name) + 1, "%s", name); /* shortened, if anything */
     for (size_t i = 0; i < family->n; i++)
         family->folders[i].to = xasprintf("%s%s%s", family->place, on_disk, rest_of(family, family->folders[i].from));
     return NULL;

@@ -146,6 +146,6 @@ Error *fetch_run(const FetchPlan *plan, int *ret_stage)
     if (err)
         return err;
     *ret_stage = stage;
-    stage = -1;
+    stage = -1; /* NOLINT(clang-analyzer-deadcode.DeadStores): DEFER looks at it */
     return NULL;
 }

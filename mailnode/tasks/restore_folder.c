@@ -14,6 +14,7 @@
 #include "tasks/restore_room.h"
 #include "tasks/restore_scan.h"
 #include "tasks/restore_stage.h"
+#include "tasks/snapshot_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -129,21 +130,17 @@ static Error *mailbox_open(Restore *restore)
 static Error *list_get(Restore *restore)
 {
     const Family *family = restore->family;
-    MailboxKind kind = family->user ? MAILBOX_USER : MAILBOX_PUBLIC;
-    DEFER(xfree) char *path = manifest_path(kind, family->user ? family->user : family->base);
-    DEFER(xfree) char *whole = xasprintf("/state/%s", path);
-    DEFER(buf_done) Buf text = {0};
 
-    buf_init(&text, MANIFEST_BYTES_MAX);
-    Error *err = restic_dump(restore->restic, restore->snapshot, whole, MANIFEST_BYTES_MAX, &text);
-    if (err && restic_trouble(restore->restic) == RESTIC_OTHER) {
-        error_free(&err); /* the repository is well, and it is this file that is not there */
-        err = error_new(ERROR_NOT_FOUND, "snapshot %.*s has nothing of %s", SHORT_ID, restore->snapshot,
-                        restore->wish->mailbox);
-        return error_hint(err, "mailctl snapshot list destination=%s mailbox=%s", restore->wish->destination,
-                          restore->wish->mailbox);
-    }
-    return err ? err : mailbox_list_read(&text, &restore->list);
+    Error *err = snapshot_mailbox(restore->restic, restore->root, restore->snapshot,
+                                  family->user ? MAILBOX_USER : MAILBOX_PUBLIC,
+                                  family->user ? family->user : family->base, &restore->list);
+    if (!err || err->code != ERROR_NOT_FOUND)
+        return err;
+    error_free(&err);
+    err = error_new(ERROR_NOT_FOUND, "snapshot %.*s has nothing of %s", SHORT_ID, restore->snapshot,
+                    restore->wish->mailbox);
+    return error_hint(err, "mailctl snapshot list destination=%s mailbox=%s", restore->wish->destination,
+                      restore->wish->mailbox);
 }
 
 static Error *family_get(Restore *restore)
@@ -194,36 +191,11 @@ static Error *folders_get(Restore *restore)
     return err;
 }
 
-/* The repository of the instance at this destination. */
-static Error *repository_open(Restore *restore)
-{
-    const char *name = restore->wish->destination;
-    const Object *instance = job_object(restore->job, MAIL__OBJECT__BODY_INSTANCE, NULL);
-    const Object *object = job_object(restore->job, MAIL__OBJECT__BODY_DESTINATION, name);
-
-    if (!instance)
-        return error_new(ERROR_NOT_FOUND, "no instance is placed on this node");
-    if (!object)
-        return error_hint(error_new(ERROR_NOT_FOUND, "there is no destination %s", name), "mailctl destination list");
-    const Mail__Destination *destination = object->destination;
-    const ResticSpec spec = {.job = restore->job,
-                             .instance = instance->name,
-                             .destination = destination,
-                             .destination_name = object->name,
-                             .password = job_secret(restore->job, destination->password),
-                             .env = job_secret(restore->job, destination->env),
-                             .ssh_key = job_secret(restore->job, destination->ssh_key)};
-    if (!spec.password)
-        return error_hint(error_new(ERROR_NOT_FOUND, "destination %s: its password is not here", name),
-                          "mailctl destination set %s password=-", name);
-    return restic_open(&spec, &restore->restic);
-}
-
 static Error *backup_open(Restore *restore)
 {
     const Mail__RestoreFolder *wish = restore->wish;
 
-    Error *err = repository_open(restore);
+    Error *err = restic_open_job(restore->job, wish->destination, 0, &restore->restic);
     if (!err)
         err = restic_resolve(restore->restic, wish->snapshot ? wish->snapshot : "", wish->has_at ? wish->at : 0,
                              restore->snapshot);

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,7 +38,7 @@ static Error *clamd_open(const char *root, int *ret_fd)
 
     if (strlen(path.text) >= sizeof address.sun_path)
         return error_new(ERROR_INVALID, "%s: too long for a socket", path.text);
-    strcpy(address.sun_path, path.text);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path.text);
     *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (*ret_fd < 0 || connect(*ret_fd, (struct sockaddr *)&address, sizeof address) != 0)
         return away("connect");

@@ -235,13 +235,11 @@ Error *stage_take(int stage, int new, StageFolder *folder, uid_t uid, gid_t gid,
 Error *stage_empty(int new, const char *to, uid_t uid, gid_t gid)
 {
     DEFER(fd_close) int folder = -1;
-    DEFER(fd_close) int cur = -1;
-    DEFER(fd_close) int fresh = -1;
     int parts[2] = {-1, -1};
 
     Error *err = maildir_new(new, to, &(Owner){uid, gid}, &folder, parts);
-    cur = parts[0];
-    fresh = parts[1];
+    fd_close(&parts[0]);
+    fd_close(&parts[1]);
     return error_in(err, "%s", to);
 }
 
