@@ -484,7 +484,7 @@ Error *mailbox_list_read(const Buf *text, MailboxList **ret_list)
         return error_in(err, "list of the mailbox");
 
     for (size_t i = 0, at = 0; i < list->n_folders; at += list->folders[i++].n_messages)
-        list->folders[i].messages = list->messages + at;
+        list->folders[i].messages = list->messages ? list->messages + at : NULL; /* no message at all */
     *ret_list = list;
     list = NULL;
     return NULL;
