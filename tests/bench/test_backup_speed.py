@@ -1,0 +1,105 @@
+"""Backup and restore, each beside restic alone over the same files in one run."""
+import os
+import shutil
+import statistics
+import subprocess
+import time
+
+import pytest
+
+from harness.jobs import Jobs, PASSWORD
+from test_speed import row
+
+import control_pb2
+
+pytestmark = pytest.mark.spec()
+SMALL, LARGE = 1000, 20000
+
+
+@pytest.fixture(scope="module")
+def node(mail_shared):
+    return mail_shared["mx1"]
+
+
+def timed(deed):
+    began = time.monotonic()
+    deed()
+    return 1000 * (time.monotonic() - began)
+
+
+def fill(node, user, folder, n):
+    """Messages as a delivery leaves them, 2 to 32 kB of text that no compression shortens much."""
+    base = node.path("var/lib/mailnode/mail", user, "Maildir", "." + folder)
+    for part in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(base, part), exist_ok=True)
+    for i in range(n):
+        octets = os.urandom(1000 + 7919 * i % 15000).hex().encode()
+        with open(os.path.join(base, "cur", f"{1700000000 + i}.M{i}P1.bench,S={len(octets)},W={len(octets)}:2,S"), "wb") as f:
+            f.write(octets)
+    open(os.path.join(base, "maildirfolder"), "w", encoding="ascii").close()
+    subprocess.run(["chown", "-R", "vmail:vmail", node.path("var/lib/mailnode/mail", user)], check=True)
+
+
+class Alone:
+    """restic over the same repository form and the same files, with a cache of its own."""
+
+    def __init__(self, node):
+        self.node, self.to = node, node.path("bench-restic")
+        self.env = {"RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": self.to + "-cache", "PATH": "/usr/bin:/bin",
+                    "HOME": "/nonexistent", "TMPDIR": "/tmp"}
+
+    def __call__(self, *words, repository=None, cwd="/"):
+        done = subprocess.run(["nice", "-n", "10", "restic", "-r", repository or self.to, *words], env=self.env, cwd=cwd,
+                              capture_output=True, text=True, errors="replace", timeout=600)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def restore(self, folder):
+        target = self.to + "-target"
+        shutil.rmtree(target, ignore_errors=True)
+        base = f"/mail/alice/Maildir/.{folder}"
+        return timed(lambda: self("restore", "latest", "--target", target, "--include", base + "/cur", "--include", base + "/new",
+                                  repository=self.node.path("var/lib/mailnode/backup/bench/main")))
+
+
+@pytest.fixture(scope="module")
+def bench(node):
+    for folder, n in (("Small", SMALL), ("Large", LARGE)):
+        fill(node, "alice", folder, n)
+    jobs = Jobs(node, {"bench": "local:" + node.path("var/lib/mailnode/backup/bench")}, check=0)
+    assert "was made" in jobs.run(destination_check={"destination": "bench", "init": True}).verdict
+    return jobs
+
+
+def done(result):
+    assert result.state == control_pb2.SUCCEEDED, result
+    return result
+
+
+def test_backup(node, bench):
+    """A first run and one in which nothing changed, against restic over the tree that it made (without the links of that tree)."""
+    alone = Alone(node)
+    first = timed(lambda: done(bench.run(backup_run={"plan": "nightly"})))
+    tree = node.path("var/lib/mailnode/work/tree")
+    alone("init")
+    bare = timed(lambda: alone("backup", "--ignore-ctime", "--json", "--quiet", "mail", "public", "state", cwd=tree))
+    row("first backup : restic alone over the same tree", first, bare, 1.15)
+    pairs = [(timed(lambda: done(bench.run(backup_run={"plan": "nightly"}))),
+              timed(lambda: alone("backup", "--ignore-ctime", "--json", "--quiet", "mail", "public", "state", cwd=tree))
+              + timed(lambda: alone("forget", "--keep-daily", "7", "--group-by", "host,tags", "--json")))
+             for _ in range(3)]
+    row("backup of what did not change : restic backup and forget", statistics.median(p[0] for p in pairs),
+        statistics.median(p[1] for p in pairs), 1.15)
+
+
+@pytest.mark.parametrize("folder, limit", [("Small", 1.3), ("Large", 1.15)])
+def test_restore_folder(node, bench, folder, limit):
+    alone = Alone(node)
+
+    def ours():
+        done(bench.run(restore_folder={"mailbox": "user:alice", "folder": folder, "destination": "bench", "snapshot": "latest",
+                                       "replace": True}))
+    ours(), alone.restore(folder)
+    pairs = [(timed(ours), alone.restore(folder)) for _ in range(3)]
+    row(f"restore of folder {folder} : restic restore of the same files", statistics.median(p[0] for p in pairs),
+        statistics.median(p[1] for p in pairs), limit)
