@@ -245,6 +245,34 @@ Error *named_resolve(Store *store, const Mail__Ref *ref, Named *ret_named)
     return NULL;
 }
 
+typedef struct Placed {
+    const char *node;
+    char *instance;
+} Placed;
+
+static Error *placed_look(void *context, const ObjectRef *ref, const void *bytes, size_t size)
+{
+    Placed *placed = context;
+    DEFER(object_free) Object *object = NULL;
+
+    Error *err = object_unpack(bytes, size, &object);
+    if (!err && !placed->instance && object->instance->node && strcmp(object->instance->node, placed->node) == 0)
+        placed->instance = xstrdup(ref->name);
+    return err;
+}
+
+Error *named_instance_on(Store *store, const char *node, char **ret_instance)
+{
+    Placed placed = {.node = node};
+
+    Error *err = store_each(store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, placed_look, &placed);
+    if (err)
+        free(placed.instance);
+    else
+        *ret_instance = placed.instance;
+    return err;
+}
+
 Error *named_placed(Store *store, const char *given, Object **ret_instance)
 {
     DEFER(named_done) Named named = {.kind = MAIL__OBJECT__BODY__NOT_SET};

@@ -23,6 +23,8 @@ CHECKED Error *named_instance_check(Store *store, const char *instance);
 /* In its one form, owned by the caller; "node mx3 does not exist" otherwise. */
 CHECKED Error *named_node(Store *store, const char *node, char **ret_name);
 
+/* The instance that is placed on this node, NULL: none.  Owned by the caller. */
+CHECKED Error *named_instance_on(Store *store, const char *node, char **ret_instance);
 /* The instance of this name, or the only one, which is placed on a node.  UNAVAILABLE: it is placed nowhere.  *ret_instance is
  * the caller's. */
 CHECKED Error *named_placed(Store *store, const char *given, Object **ret_instance);

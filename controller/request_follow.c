@@ -243,28 +243,9 @@ static void watch(Ask *ask, const char *id, bool detach, Msec now)
         ask->answered = true;
 }
 
-typedef struct Placed {
-    const char *node;
-    char *instance;
-} Placed;
-
-static Error *placed_look(void *context, const ObjectRef *ref, const void *bytes, size_t size)
-{
-    Placed *placed = context;
-    DEFER(object_free) Object *object = NULL;
-    Error *err = object_unpack(bytes, size, &object);
-
-    if (!err && object->instance->node && strcmp(object->instance->node, placed->node) == 0) {
-        free(placed->instance);
-        placed->instance = xstrdup(ref->name);
-    }
-    return err;
-}
-
 /* The node that is meant, by its name or by the instance that it runs (none named: the only one), and that instance (NULL: none); the caller's. */
 static Error *node_of(Store *store, const Mail__TaskNew *wish, char **ret_node, char **ret_instance)
 {
-    Placed placed = {0};
     DEFER(object_free) Object *instance = NULL;
     Error *err = NULL;
 
@@ -277,12 +258,7 @@ static Error *node_of(Store *store, const Mail__TaskNew *wish, char **ret_node, 
         return err;
     }
     err = named_node(store, wish->node, ret_node);
-    if (err)
-        return err;
-    placed.node = *ret_node;
-    err = store_each(store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, placed_look, &placed);
-    *ret_instance = placed.instance;
-    return err;
+    return err ? err : named_instance_on(store, *ret_node, ret_instance);
 }
 
 void request_task_new(Ask *ask, Envelope **envelope, Msec now)

@@ -58,42 +58,22 @@ static Error *lift_work(void *context, Work *work)
     return err ? err : work_finish(work);
 }
 
-/* ---- which instance ---- */
-
-typedef struct Placed {
-    const char *node;
-    char *instance;
-} Placed;
-
-static Error *placed_look(void *context, const ObjectRef *ref, const void *bytes, size_t size)
-{
-    Placed *placed = context;
-    DEFER(object_free) Object *object = NULL;
-
-    Error *err = object_unpack(bytes, size, &object);
-    if (!err && !placed->instance && object->instance->node && strcmp(object->instance->node, placed->node) == 0)
-        placed->instance = xstrdup(ref->name);
-    return err;
-}
+/* ---- whose ---- */
 
 static Error *lift_new(Requests *requests, const TaskQuota *quota, Lift **ret_lift)
 {
-    Placed placed = {.node = quota->node};
-    DEFER(xfree) char *user = NULL;
+    DEFER(xfree) char *user = NULL, *instance = NULL;
 
     Error *err = text_normalise(MAIL__FIELD_TYPE__ACCOUNT, quota->user, &user);
     if (!err)
-        err =
-            store_each(requests->with.store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, placed_look, &placed);
-    if (!err && !placed.instance)
+        err = named_instance_on(requests->with.store, quota->node, &instance);
+    if (!err && !instance)
         err = error_new(ERROR_NOT_FOUND, "no instance is placed on %s any more", quota->node);
-    if (err) {
-        free(placed.instance);
+    if (err)
         return err;
-    }
     *ret_lift = xcalloc(1, sizeof **ret_lift);
-    **ret_lift = (Lift){.instance = placed.instance, .user = user};
-    user = NULL;
+    **ret_lift = (Lift){.instance = instance, .user = user};
+    user = instance = NULL;
     return NULL;
 }
 
