@@ -199,6 +199,8 @@ static Error *task_needs(Luggage *luggage, const Mail__TaskStart *task)
 
 static Error *luggage_open(const Jobs *jobs, Luggage *luggage)
 {
+    if (jobs->n == JOBS_MAX)
+        return error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX);
     luggage->journal = jobs->with.journal;
     Error *err = journal_instance(jobs->with.journal, jobs->with.node, &luggage->instance);
     if (!err && !luggage->instance)
@@ -235,11 +237,6 @@ static Error *begin(Jobs *jobs, Mail__EngineTask *body, JobHeard *heard, void *c
     return NULL;
 }
 
-static Error *room_check(const Jobs *jobs)
-{
-    return jobs->n < JOBS_MAX ? NULL : error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX);
-}
-
 static void luggage_into(Luggage *luggage, Mail__EngineTask *body)
 {
     body->objects = luggage->object_list;
@@ -266,10 +263,8 @@ Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void
 {
     DEFER(luggage_done) Luggage luggage = {0};
     Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
-    Error *err = room_check(jobs);
+    Error *err = luggage_open(jobs, &luggage);
 
-    if (!err)
-        err = luggage_open(jobs, &luggage);
     if (!err)
         err = task_needs(&luggage, task);
     if (!err)
@@ -292,10 +287,8 @@ Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void 
 {
     DEFER(luggage_done) Luggage luggage = {0};
     Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
-    Error *err = room_check(jobs);
+    Error *err = luggage_open(jobs, &luggage);
 
-    if (!err)
-        err = luggage_open(jobs, &luggage);
     if (!err)
         err = destination_add(&luggage, read->destination);
     if (err)

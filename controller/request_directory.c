@@ -288,7 +288,7 @@ static Error *relay(Relaying *relaying, Envelope *envelope, Msec now)
                      nodes_away(relaying->nodes, relaying->node, now).text);
 }
 
-static Relaying *relaying_new(const Ask *ask, const char *what, const char *node, bool write, Msec now)
+static Relaying *relaying_new(const Ask *ask, const char *what, const char *node, bool write, Msec wait_ms, Msec now)
 {
     Relaying *relaying = xcalloc(1, sizeof *relaying);
 
@@ -296,8 +296,8 @@ static Relaying *relaying_new(const Ask *ask, const char *what, const char *node
                            .what = xstrdup(what),
                            .node = xstrdup(node),
                            .write = write,
-                           .wait_ms = ANSWER_WAIT_MS,
-                           .until = now + ANSWER_WAIT_MS};
+                           .wait_ms = wait_ms,
+                           .until = now + wait_ms};
     return relaying;
 }
 
@@ -347,7 +347,7 @@ void request_directory(Ask *ask, Envelope **envelope, Msec now)
     if (!err)
         err = node_find_for(ask, wish, user_domain, &node);
     if (!err) {
-        relaying = relaying_new(ask, user_domain->name, node, !wish->read, now);
+        relaying = relaying_new(ask, user_domain->name, node, !wish->read, ANSWER_WAIT_MS, now);
         err = hand_on(wish, relaying, name, now);
     }
     if (err) {
@@ -369,25 +369,13 @@ static Error *user_form(const char *name, char **ret_name)
     return error_in(text_normalise(MAIL__FIELD_TYPE__ACCOUNT, name, ret_name), "user '%s'", seen);
 }
 
-void request_tables(Ask *ask, Envelope **envelope, Msec now)
+/* Of the node that the instance is placed on. */
+static void instance_ask(Ask *ask, const Object *instance, Envelope *question, Msec wait_ms, Msec now)
 {
-    Mail__TablesRead read = *(*envelope)->tables_read;
-    Envelope question = MAIL__ENVELOPE__INIT;
-    DEFER(object_free) Object *instance = NULL;
-    DEFER(relaying_free) Relaying *relaying = NULL;
-    DEFER(xfree) char *name = NULL;
-    Error *err = named_placed(ask->of->with.store, read.instance, &instance);
+    DEFER(relaying_free)
+    Relaying *relaying = relaying_new(ask, instance->name, instance->instance->node, false, wait_ms, now);
+    Error *err = relay(relaying, question, now);
 
-    if (!err)
-        err = user_form(read.name, &name);
-    if (!err) {
-        read.instance = instance->name;
-        read.name = name;
-        question.body_case = MAIL__ENVELOPE__BODY_TABLES_READ;
-        question.tables_read = &read;
-        relaying = relaying_new(ask, instance->name, instance->instance->node, false, now);
-        err = relay(relaying, &question, now);
-    }
     if (err) {
         ask_fail(ask, err);
         return;
@@ -397,6 +385,27 @@ void request_tables(Ask *ask, Envelope **envelope, Msec now)
     relaying = NULL;
 }
 
+void request_tables(Ask *ask, Envelope **envelope, Msec now)
+{
+    Mail__TablesRead read = *(*envelope)->tables_read;
+    Envelope question = MAIL__ENVELOPE__INIT;
+    DEFER(object_free) Object *instance = NULL;
+    DEFER(xfree) char *name = NULL;
+    Error *err = named_placed(ask->of->with.store, read.instance, &instance);
+
+    if (!err)
+        err = user_form(read.name, &name);
+    if (err) {
+        ask_fail(ask, err);
+        return;
+    }
+    read.instance = instance->name;
+    read.name = name;
+    question.body_case = MAIL__ENVELOPE__BODY_TABLES_READ;
+    question.tables_read = &read;
+    instance_ask(ask, instance, &question, ANSWER_WAIT_MS, now);
+}
+
 /* ---- backups ---- */
 
 void request_backups(Ask *ask, Envelope **envelope, Msec now)
@@ -404,23 +413,14 @@ void request_backups(Ask *ask, Envelope **envelope, Msec now)
     Mail__BackupRead read = *(*envelope)->backup_read;
     Envelope question = MAIL__ENVELOPE__INIT;
     DEFER(object_free) Object *instance = NULL;
-    DEFER(relaying_free) Relaying *relaying = NULL;
     Error *err = named_placed(ask->of->with.store, read.instance, &instance);
 
-    if (!err) {
-        read.instance = instance->name;
-        question.body_case = MAIL__ENVELOPE__BODY_BACKUP_READ;
-        question.backup_read = &read;
-        relaying = relaying_new(ask, instance->name, instance->instance->node, false, now);
-        relaying->wait_ms = BACKUP_WAIT_MS;
-        relaying->until = now + BACKUP_WAIT_MS;
-        err = relay(relaying, &question, now);
-    }
     if (err) {
         ask_fail(ask, err);
         return;
     }
-    ask_keep(ask, &relaying_type, relaying);
-    ask->at = relaying->until;
-    relaying = NULL;
+    read.instance = instance->name;
+    question.body_case = MAIL__ENVELOPE__BODY_BACKUP_READ;
+    question.backup_read = &read;
+    instance_ask(ask, instance, &question, BACKUP_WAIT_MS, now);
 }

@@ -160,8 +160,28 @@ static Error *plan_run(Cli *cli, const Line *line, const Stated *stated, const O
     return first;
 }
 
+static Error *plan_verify(Cli *cli, const Line *line, const Stated *stated, const Object *plan, size_t *n_run,
+                          int *ret_exit)
+{
+    Mail__BackupVerify verify = MAIL__BACKUP_VERIFY__INIT;
+    Mail__TaskStart start = MAIL__TASK_START__INIT;
+    Wishes wishes = {0};
+
+    verify.plan = plan->name;
+    start.verb_case = MAIL__TASK_START__VERB_BACKUP_VERIFY;
+    start.backup_verify = &verify;
+    wishes_of(cli, stated, plan->plan, &start, &wishes);
+    Error *err = wishes.n ? tasks_run(cli, line, wishes.list, wishes.n, ret_exit) : NULL;
+    *n_run += wishes.n;
+    free(wishes.list);
+    return err;
+}
+
+typedef Error *PlanDeed(Cli *cli, const Line *line, const Stated *stated, const Object *plan, size_t *n_run,
+                        int *ret_exit);
+
 /* All plans, or the one that is named; a failed one does not keep the others. */
-Error *run_backup_run(Cli *cli, const Line *line, int *ret_exit)
+static Error *plans_each(Cli *cli, const Line *line, PlanDeed *deed, int *ret_exit)
 {
     DEFER(stated_done) Stated stated = {0};
     size_t n_run = 0;
@@ -174,7 +194,7 @@ Error *run_backup_run(Cli *cli, const Line *line, int *ret_exit)
     for (size_t i = 0; i < stated.plans.n; i++) {
         if (!is_meant(stated.plans.list[i], line->key))
             continue;
-        err = plan_run(cli, line, &stated, stated.plans.list[i], &n_run, ret_exit);
+        err = deed(cli, line, &stated, stated.plans.list[i], &n_run, ret_exit);
         if (first)
             error_free(&err);
         else
@@ -183,35 +203,14 @@ Error *run_backup_run(Cli *cli, const Line *line, int *ret_exit)
     return first || n_run ? first : nothing_to_do("no plan covers an instance that is placed on a node");
 }
 
+Error *run_backup_run(Cli *cli, const Line *line, int *ret_exit)
+{
+    return plans_each(cli, line, plan_run, ret_exit);
+}
+
 Error *run_backup_verify(Cli *cli, const Line *line, int *ret_exit)
 {
-    DEFER(stated_done) Stated stated = {0};
-    size_t n_run = 0;
-    Error *err = stated_get(cli, &stated), *first = NULL;
-
-    if (!err)
-        err = named_check(cli, &stated);
-    if (err)
-        return err;
-    for (size_t i = 0; i < stated.plans.n; i++) {
-        Mail__BackupVerify verify = MAIL__BACKUP_VERIFY__INIT;
-        Mail__TaskStart start = MAIL__TASK_START__INIT;
-        Wishes wishes = {0};
-        if (!is_meant(stated.plans.list[i], line->key))
-            continue;
-        verify.plan = stated.plans.list[i]->name;
-        start.verb_case = MAIL__TASK_START__VERB_BACKUP_VERIFY;
-        start.backup_verify = &verify;
-        wishes_of(cli, &stated, stated.plans.list[i]->plan, &start, &wishes);
-        err = wishes.n ? tasks_run(cli, line, wishes.list, wishes.n, ret_exit) : NULL;
-        n_run += wishes.n;
-        free(wishes.list);
-        if (first)
-            error_free(&err);
-        else
-            first = err;
-    }
-    return first || n_run ? first : nothing_to_do("no plan covers an instance that is placed on a node");
+    return plans_each(cli, line, plan_verify, ret_exit);
 }
 
 /* The repository of each instance, from the node that would back it up. */

@@ -2,7 +2,6 @@
 
 The repositories are made by hand, so that anything can be in them, and mail-engine is asked as the agent asks it.
 """
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -12,7 +11,8 @@ import struct
 import pytest
 
 from harness import wait_until
-from harness.backup import Vault
+from harness.backup import PASSWORD, Vault
+from harness.jobs import Jobs
 from harness.mail import EICAR
 from harness.wire import Closed, LocalLink
 
@@ -209,12 +209,10 @@ def test_the_old_one_or_the_new_one_whatever_dies(vault):
         old = {n: content(imap, n) for n in folders(imap) if n.startswith("Restored folder")}
         new = {"Restored folder": {}, "Restored folder/sub": content(imap, "Foo/sub")}
     restore(vault, "user:alice", "Foo", first, replace=False, why="has a 'Restored folder' already: 4 folders, 5 messages")
+    jobs = Jobs(node, {vault.name: {"repository": vault.address, "secrets": {"password": PASSWORD}}})
     for point in ("restore.staged", "restore.out.moved", "restore.in.moved", "restore.in.ended"):
-        node.stop_engine()
-        node.start_engine(crash=point)
-        wait_until(lambda: answers(node), "mail-engine answers")
-        with contextlib.suppress(Closed, AssertionError):   # whatever is said of one that died
-            vault.restore("user:alice", "Foo/sub", first, replace=True)
+        jobs.die(point, restore_folder={"mailbox": "user:alice", "folder": "Foo/sub", "destination": vault.name, "snapshot": first,
+                                        "replace": True})
         node.kill_engine()
         node.start_engine()
         wait_until(lambda: answers(node), "mail-engine answers")
