@@ -199,10 +199,10 @@ static Error *task_needs(Luggage *luggage, const Mail__TaskStart *task)
 
 static Error *luggage_open(const Jobs *jobs, Luggage *luggage)
 {
-    if (jobs->n == JOBS_MAX)
-        return error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX);
+    Error *err = jobs->n == JOBS_MAX ? error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX)
+                                     : journal_instance(jobs->with.journal, jobs->with.node, &luggage->instance);
+
     luggage->journal = jobs->with.journal;
-    Error *err = journal_instance(jobs->with.journal, jobs->with.node, &luggage->instance);
     if (!err && !luggage->instance)
         err = error_new(ERROR_CONFLICT, "no instance is placed on node %s", jobs->with.node);
     if (err)
