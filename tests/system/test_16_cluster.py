@@ -19,7 +19,10 @@ def forwards(node, name):
 @pytest.mark.spec("F-166", "R01", "R02")
 @pytest.mark.nodes(2)
 def test_applied_survives_kill_9_of_everything(cluster):
-    """Changes while programs are killed at random: what was said to be applied or stored is there at the end."""
+    """Changes while programs are killed at random: what was said to be applied or stored is there at the end.
+
+    The killing goes on until enough was said to be applied between the deaths, for a slow machine as for a fast one.
+    """
     c = cluster.site()
     chance = random.Random(166)
     said, stop = {}, threading.Event()
@@ -33,8 +36,8 @@ def test_applied_survives_kill_9_of_everything(cluster):
     threads = [threading.Thread(target=change, args=(n,)) for n in range(2)]
     for t in threads:
         t.start()
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < 4 or (list(said.values()).count(0) <= 5 and passed < 40):
         victim = chance.choice(("controller", "mx1", "both"))
         if victim in ("mx1", "both"):
             c["mx1"].kill()
@@ -52,7 +55,7 @@ def test_applied_survives_kill_9_of_everything(cluster):
     there = set(c.ctl("address list -o name").names) - {"postmaster@*"}   # which every instance begins with
     rows = {f"{local}@example.org" for local, in c["mx1"].tables.query("SELECT local FROM rcpt WHERE scope='example.org'")}
     assert set(said.values()) <= {0, 7, 8, 9}, said
-    assert len([1 for code in said.values() if code == 0]) > 5
+    assert list(said.values()).count(0) > 5
     for name, code in said.items():
         if code in (0, 7):
             assert name in there and name in rows, (name, code)
