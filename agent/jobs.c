@@ -3,6 +3,7 @@
 #include "stage.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "local/local.h"
 #include "model/secret_field.h"
 
@@ -16,8 +17,9 @@ typedef struct Job {
     LocalPeer *peer;
     JobHeard *heard;
     void *context;
-    char *staged; /* a file that goes with it; NULL: none */
-    bool over;
+    Mail__TaskStart *later;     /* what it begins with when the controller's copy has come; NULL: it has begun */
+    char *staged, *staged_copy; /* files that go with it; NULL: none */
+    bool over, cancelled;
 } Job;
 
 struct Jobs {
@@ -36,11 +38,19 @@ Jobs *jobs_new(const JobsParts *parts)
     return jobs;
 }
 
+static void staged_drop(const Jobs *jobs, char **name)
+{
+    if (*name)
+        stage_remove(jobs->with.stage, *name);
+    xfree(name);
+}
+
 static void job_done(const Jobs *jobs, Job *job)
 {
-    if (job->staged)
-        stage_remove(jobs->with.stage, job->staged);
-    xfree(&job->staged);
+    staged_drop(jobs, &job->staged);
+    staged_drop(jobs, &job->staged_copy);
+    if (job->later)
+        mail__task_start__free_unpacked(job->later, NULL);
     local_peer_free(&job->peer);
 }
 
@@ -213,28 +223,18 @@ static Error *luggage_open(const Jobs *jobs, Luggage *luggage)
 
 /* ---- beginning ---- */
 
-static Error *begin(Jobs *jobs, Mail__EngineTask *body, JobHeard *heard, void *context, uint64_t *ret_job)
+static Error *hand_over(const Jobs *jobs, Job *job, Mail__EngineTask *body)
 {
-    Job *job = &jobs->list[jobs->n];
     Envelope envelope = MAIL__ENVELOPE__INIT;
 
-    *job = (Job){.number = jobs->numbers + 1, .heard = heard, .context = context};
     Error *err = local_connect(jobs->with.socket, "mail-agent", &job->peer);
     if (err)
         return error_in(err, "mail-engine");
     envelope.body_case = MAIL__ENVELOPE__BODY_ENGINE_TASK;
     envelope.engine_task = body;
     if (local_peer_uid(job->peer) != 0)
-        err = error_new(ERROR_DENIED, "mail-engine's socket is held by uid %u", (unsigned)local_peer_uid(job->peer));
-    else if (!local_send(job->peer, &envelope))
-        err = error_new(ERROR_INVALID, "too much for one job");
-    if (err) {
-        local_peer_free(&job->peer);
-        return err;
-    }
-    *ret_job = ++jobs->numbers;
-    jobs->n++;
-    return NULL;
+        return error_new(ERROR_DENIED, "mail-engine's socket is held by uid %u", (unsigned)local_peer_uid(job->peer));
+    return local_send(job->peer, &envelope) ? NULL : error_new(ERROR_INVALID, "too much for one job");
 }
 
 static void luggage_into(Luggage *luggage, Mail__EngineTask *body)
@@ -245,57 +245,113 @@ static void luggage_into(Luggage *luggage, Mail__EngineTask *body)
     body->n_secrets = luggage->n_secrets;
 }
 
-/* *ret_name: of the file, the caller's; NULL: this verb needs none. */
-static Error *stage_for(const Jobs *jobs, const Mail__TaskStart *task, char **ret_name)
+static Error *state_stage(const Jobs *jobs, Job *job)
 {
-    if (task->verb_case != MAIL__TASK_START__VERB_BACKUP_RUN)
-        return NULL;
-    DEFER(xfree) char *name = xasprintf("state-%llu", (unsigned long long)jobs->numbers + 1);
-    Error *err = stage_write(jobs->with.journal, jobs->with.stage, name);
+    job->staged = xasprintf("state-%llu", (unsigned long long)job->number);
+    return stage_write(jobs->with.journal, jobs->with.stage, job->staged);
+}
+
+/* A copy that cannot be had is told with the run, and does not keep it. */
+static void copy_stage(const Jobs *jobs, Job *job, Mail__EngineTask *body)
+{
+    StoreCopyHeld held = store_copy_held(jobs->with.copy);
+
+    body->copy_trouble = (char *)(uintptr_t)held.trouble;
+    if (!held.path)
+        return;
+    job->staged_copy = xasprintf("controller-%llu", (unsigned long long)job->number);
+    Error *err = stage_link(held.path, jobs->with.stage, job->staged_copy);
+    if (err) {
+        log_stop(LOG_LEVEL_ERROR, "copy of the controller not staged", &err);
+        xfree(&job->staged_copy);
+        body->copy_trouble = (char *)(uintptr_t) "mail-agent could not stage it";
+        return;
+    }
+    body->staged_copy = job->staged_copy;
+    body->copy = (Mail__CopyInfo *)(uintptr_t)held.info;
+}
+
+static Error *task_begin(const Jobs *jobs, Job *job, const Mail__TaskStart *task)
+{
+    DEFER(luggage_done) Luggage luggage = {0};
+    Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
+    bool backup = task->verb_case == MAIL__TASK_START__VERB_BACKUP_RUN;
+    Error *err = luggage_open(jobs, &luggage);
+
+    if (!err)
+        err = task_needs(&luggage, task);
+    if (!err && backup)
+        err = state_stage(jobs, job);
     if (err)
         return err;
-    *ret_name = name;
-    name = NULL;
+    if (backup)
+        copy_stage(jobs, job, &body);
+    luggage_into(&luggage, &body);
+    body.staged = job->staged;
+    body.task = (Mail__TaskStart *)(uintptr_t)task;
+    return hand_over(jobs, job, &body);
+}
+
+static Mail__TaskStart *task_copy(const Mail__TaskStart *task)
+{
+    DEFER(buf_done) Buf bytes = {0};
+    size_t size = mail__task_start__get_packed_size(task);
+
+    mail__task_start__pack(task, buf_reserve(&bytes, size + 1));
+    return mail__task_start__unpack(NULL, size, bytes.data);
+}
+
+/* What it would fail with at once is found now. */
+static Error *task_postpone(const Jobs *jobs, Job *job, const Mail__TaskStart *task)
+{
+    DEFER(luggage_done) Luggage luggage = {0};
+    Error *err = luggage_open(jobs, &luggage);
+
+    if (!err)
+        err = task_needs(&luggage, task);
+    if (err)
+        return err;
+    job->later = task_copy(task);
+    store_copy_want(jobs->with.copy, clock_ms());
+    return NULL;
+}
+
+/* Takes err: of its beginning. */
+static Error *job_add(Jobs *jobs, Job *job, Error *err, uint64_t *ret_job)
+{
+    if (err) {
+        job_done(jobs, job);
+        return err;
+    }
+    jobs->numbers = job->number;
+    jobs->list[jobs->n++] = *job;
+    *ret_job = job->number;
     return NULL;
 }
 
 Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void *context, uint64_t *ret_job)
 {
-    DEFER(luggage_done) Luggage luggage = {0};
-    Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
-    Error *err = luggage_open(jobs, &luggage);
+    Job job = {.number = jobs->numbers + 1, .heard = heard, .context = context};
 
-    if (!err)
-        err = task_needs(&luggage, task);
-    if (!err)
-        err = stage_for(jobs, task, &body.staged);
-    if (err)
-        return err;
-    luggage_into(&luggage, &body);
-    body.task = (Mail__TaskStart *)(uintptr_t)task;
-    err = begin(jobs, &body, heard, context, ret_job);
-    if (!err) {
-        jobs->list[jobs->n - 1].staged = body.staged;
-    } else if (body.staged) {
-        stage_remove(jobs->with.stage, body.staged);
-        free(body.staged);
-    }
-    return err;
+    Error *err = task->verb_case == MAIL__TASK_START__VERB_BACKUP_RUN ? task_postpone(jobs, &job, task)
+                                                                      : task_begin(jobs, &job, task);
+    return job_add(jobs, &job, err, ret_job);
 }
 
 Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void *context, uint64_t *ret_job)
 {
     DEFER(luggage_done) Luggage luggage = {0};
     Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
+    Job job = {.number = jobs->numbers + 1, .heard = heard, .context = context};
     Error *err = luggage_open(jobs, &luggage);
 
     if (!err)
         err = destination_add(&luggage, read->destination);
-    if (err)
-        return err;
     luggage_into(&luggage, &body);
     body.read = (Mail__BackupRead *)(uintptr_t)read;
-    return begin(jobs, &body, heard, context, ret_job);
+    if (!err)
+        err = hand_over(jobs, &job, &body);
+    return job_add(jobs, &job, err, ret_job);
 }
 
 void jobs_cancel(Jobs *jobs, uint64_t number)
@@ -305,9 +361,14 @@ void jobs_cancel(Jobs *jobs, uint64_t number)
 
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_CANCEL;
     envelope.task_cancel = &cancel;
-    for (size_t i = 0; i < jobs->n; i++)
-        if (jobs->list[i].number == number && !jobs->list[i].over)
-            local_send(jobs->list[i].peer, &envelope);
+    for (size_t i = 0; i < jobs->n; i++) {
+        Job *job = &jobs->list[i];
+        if (job->number != number || job->over)
+            continue;
+        job->cancelled = true;
+        if (job->peer)
+            local_send(job->peer, &envelope);
+    }
 }
 
 /* ---- the loop ---- */
@@ -325,9 +386,28 @@ static void job_failed(Job *job, Error *why)
     error_free(&why);
 }
 
+/* False: it still waits, or has ended. */
+static bool job_begun(Jobs *jobs, Job *job)
+{
+    Mail__TaskStart *task = job->later;
+
+    if (!task)
+        return true;
+    if (!job->cancelled && !store_copy_settled(jobs->with.copy))
+        return false;
+    job->later = NULL;
+    Error *err = job->cancelled ? error_new(ERROR_CONFLICT, "cancelled") : task_begin(jobs, job, task);
+    mail__task_start__free_unpacked(task, NULL);
+    if (err)
+        job_failed(job, err);
+    return !err;
+}
+
 /* What it says may make who hears it start another: then the list moves. */
 static void job_run(Jobs *jobs, size_t i)
 {
+    if (!job_begun(jobs, &jobs->list[i]))
+        return;
     Error *ended = local_peer_run(jobs->list[i].peer);
 
     while (!jobs->list[i].over) {
@@ -368,6 +448,11 @@ void jobs_run(Jobs *jobs, Msec now)
 
 void jobs_wait(const Jobs *jobs, Waiter *wake)
 {
-    for (size_t i = 0; i < jobs->n && !journal_receiving(jobs->with.journal); i++)
-        local_peer_wait(jobs->list[i].peer, wake);
+    for (size_t i = 0; i < jobs->n && !journal_receiving(jobs->with.journal); i++) {
+        const Job *job = &jobs->list[i];
+        if (job->peer)
+            local_peer_wait(job->peer, wake);
+        else if (job->cancelled || store_copy_settled(jobs->with.copy))
+            waiter_at(wake, 0); /* it begins, or is given up */
+    }
 }

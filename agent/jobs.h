@@ -5,7 +5,7 @@
  */
 #pragma once
 #include "journal.h"
-#include "local/envelope.h"
+#include "store_copy.h"
 
 typedef struct Jobs Jobs;
 
@@ -16,6 +16,7 @@ typedef struct JobsParts { /* all outlive the Jobs */
     const char *node;
     const char *stage; /* the folder of stage.h */
     Journal *journal;
+    StoreCopy *copy;
 } JobsParts;
 
 /* What a job says: TaskProgress, BackupRows; its end is a TaskResult, the last BackupRows (with 'last'), or a Failure:
@@ -29,7 +30,8 @@ void jobs_wait(const Jobs *jobs, Waiter *wake);
 
 bool job_is(Mail__TaskStart__VerbCase verb); /* a job's verb, and not a task of the agent's own */
 
-/* Starts a task, or asks a question.  A backup gets the state of the node along, as a file that goes with the job.
+/* Starts a task, or asks a question.  A backup gets the state of the node along, and the controller's store, as files that
+ * go with the job; it begins when the newest copy of that has come, or will not (store_copy.h).
  * NOT_FOUND: what it names is not stated; UNAVAILABLE: mail-engine is away, or JOBS_MAX run. */
 CHECKED Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void *context, uint64_t *ret_job);
 CHECKED Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void *context, uint64_t *ret_job);

@@ -128,6 +128,7 @@ typedef struct Agent {
     Report *report;
     Usage *usage;
     Apply *apply;
+    StoreCopy *copy;
     Jobs *jobs;
     Plans *plans;
     JobTasks *job_tasks;
@@ -146,6 +147,7 @@ static void agent_free(Agent **agent)
     job_tasks_free(&(*agent)->job_tasks);
     plans_free(&(*agent)->plans);
     jobs_free(&(*agent)->jobs);
+    store_copy_free(&(*agent)->copy);
     apply_free(&(*agent)->apply);
     usage_free(&(*agent)->usage);
     report_free(&(*agent)->report);
@@ -256,10 +258,12 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     if (err)
         return err;
     agent->stage = path_in(args->root, "var/lib/mailnode/agent/stage");
+    agent->copy = store_copy_new(agent->link, path_in(args->root, "var/lib/mailnode/agent/copy").text);
     agent->jobs = jobs_new(&(JobsParts){.socket = agent->socket.text,
                                         .node = agent->identity->node,
                                         .stage = agent->stage.text,
-                                        .journal = agent->journal});
+                                        .journal = agent->journal,
+                                        .copy = agent->copy});
     agent->plans = plans_new(&(PlansParts){.journal = agent->journal,
                                            .report = agent->report,
                                            .node = agent->identity->node,
@@ -306,6 +310,7 @@ static int run(const Args *args)
         accounts_run(agent->accounts, now); /* what the directory says */
         usage_run(agent->usage, now);       /* what Dovecot says */
         apply_run(agent->apply, now);       /* journal to mail-engine, then to the tables */
+        store_copy_run(agent->copy, now);   /* what comes of the controller's store */
         jobs_run(agent->jobs, now);         /* what jobs of mail-engine say */
         tasks_run(agent->tasks, now);
         job_tasks_run(agent->job_tasks, now);
@@ -319,6 +324,7 @@ static int run(const Args *args)
         accounts_wait(agent->accounts, &wake);
         usage_wait(agent->usage, &wake);
         apply_wait(agent->apply, &wake);
+        store_copy_wait(agent->copy, &wake);
         jobs_wait(agent->jobs, &wake);
         tasks_wait(agent->tasks, &wake);
         job_tasks_wait(agent->job_tasks, &wake);

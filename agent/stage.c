@@ -54,6 +54,13 @@ Error *stage_write(Journal *journal, const char *folder, const char *name)
     return file_write(path, bytes, size, 0600, (gid_t)-1);
 }
 
+Error *stage_link(const char *path, const char *folder, const char *name)
+{
+    DEFER(xfree) char *to = xasprintf("%s/%s", folder, name);
+
+    return link(path, to) == 0 ? NULL : error_system("%s", to);
+}
+
 void stage_remove(const char *folder, const char *name)
 {
     DEFER(xfree) char *path = xasprintf("%s/%s", folder, name);

@@ -9,6 +9,8 @@
 
 /* folder: PLACE_STAGE, made when it is not there.  *ret_revision: of what was written. */
 CHECKED Error *stage_write(Journal *journal, const char *folder, const char *name);
+/* A file beside it, another name of what lies at 'path'. */
+CHECKED Error *stage_link(const char *path, const char *folder, const char *name);
 void stage_remove(const char *folder, const char *name);
 /* What dead jobs have left. */
 void stage_sweep(const char *folder);

@@ -13,6 +13,10 @@
 
 #include "base/error.h"
 
+/* seal_key_derive of the store's key file, for this: opens the copies that nodes keep in their backups.  It comes back with
+ * the store, and no node has it. */
+#define COPY_KEY_PURPOSE "mailnode: copies of the controller in backups, 1"
+
 /* The child's work: descriptor 0 speaks local/local.h; StoreCopy is asked, CopyPart... or a failure is the answer. */
 CHECKED Error *copy_serve(const char *root);
 

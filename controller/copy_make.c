@@ -16,9 +16,17 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char work[] = "copy"; /* its folder */
-
 enum { PATIENCE_MS = 10 * 1000, PART_BYTES = 128 * 1024 };
+
+/* One for an admin and one for a node may be made at the same time: each in a folder of its own. */
+typedef struct Making {
+    const char *root, *work;
+} Making;
+
+static Path made_in(const Making *making, const char *file)
+{
+    return copy_work_in(making->root, making->work, file);
+}
 
 /* ---- what goes in ---- */
 
@@ -45,9 +53,9 @@ static void binary_set(ProtobufCBinaryData *out, const void *data, size_t size)
 }
 
 /* What the copied store says of itself, as a controller would read it. */
-static Error *store_ask(const char *root, Mail__CopyInfo *info)
+static Error *store_ask(const Making *making, Mail__CopyInfo *info)
 {
-    Path copied = copy_work_in(root, work, "store.db");
+    Path copied = made_in(making, "store.db");
     DEFER(store_free) Store *store = NULL;
     Digest chain;
 
@@ -77,17 +85,17 @@ static Error *identity_ask(const char *path, Mail__CopyHead *head)
 }
 
 /* The store's copy stands in the work folder afterwards, with its key file: audited. */
-static Error *collect(const char *root, Mail__CopyHead *head)
+static Error *collect(const Making *making, Mail__CopyHead *head)
 {
-    Path store = path_in(root, "var/lib/mailnode/controller/store.db");
-    Path key = path_in(root, "var/lib/mailnode/controller/secrets.key");
-    Path identity = path_in(root, "etc/mailnode/controller/identity");
+    Path store = path_in(making->root, "var/lib/mailnode/controller/store.db");
+    Path key = path_in(making->root, "var/lib/mailnode/controller/secrets.key");
+    Path identity = path_in(making->root, "etc/mailnode/controller/identity");
 
-    Error *err = store_copy(store.text, copy_work_in(root, work, "store.db").text);
-    if (!err && link(key.text, copy_work_in(root, work, "secrets.key").text) != 0)
+    Error *err = store_copy(store.text, made_in(making, "store.db").text);
+    if (!err && link(key.text, made_in(making, "secrets.key").text) != 0)
         err = error_system("%s", key.text);
     if (!err)
-        err = store_ask(root, head->info);
+        err = store_ask(making, head->info);
     if (!err)
         err = identity_ask(identity.text, head);
     if (!err)
@@ -110,6 +118,16 @@ static Mail__CopyHead *head_new(void)
 }
 
 /* ---- sealing ---- */
+
+static Error *own_key(const char *path, Secret **ret_key)
+{
+    DEFER(seal_key_free) SealKey *key = NULL;
+
+    Error *err = seal_key_open(path, false, &key);
+    if (!err)
+        *ret_key = seal_key_derive(key, COPY_KEY_PURPOSE);
+    return err;
+}
 
 static Error *file_take(void *context, const void *data, size_t size)
 {
@@ -185,17 +203,21 @@ static Error *read_back(int fd, const Secret *password, const Mail__CopyHead *he
     return error_in(err, "the copy was opened again");
 }
 
-/* *ret_fd, the caller's in any case, holds the sealed copy. */
-static Error *make(const char *root, const Secret *password, Mail__CopyHead *head, int *ret_fd)
+/* password NULL: the controller's own key.  *ret_fd, the caller's in any case, holds the sealed copy. */
+static Error *make(const Making *making, const Secret *password, Mail__CopyHead *head, int *ret_fd)
 {
-    Path sealed = copy_work_in(root, work, "sealed");
+    Path sealed = made_in(making, "sealed");
     DEFER(mapped_done) Mapped store = {0};
+    DEFER(secret_free) Secret *own = NULL;
 
-    Error *err = collect(root, head);
+    Error *err = collect(making, head);
     if (!err)
-        err = mapped_open(copy_work_in(root, work, "store.db").text, &store);
+        err = mapped_open(made_in(making, "store.db").text, &store);
+    if (!err && !password)
+        err = own_key(made_in(making, "secrets.key").text, &own);
     if (err)
         return err;
+    password = password ? password : own;
     Digest digest = digest_of(store.data, store.size);
     head->info->has_store_bytes = head->info->has_store_digest = true;
     head->info->store_bytes = store.size;
@@ -257,16 +279,18 @@ static Error *failure_send(LocalPeer *parent, uint64_t about, Error *err)
 static Error *answer(const char *root, LocalPeer *parent, const Envelope *asked)
 {
     const Mail__StoreCopy *wish = asked->store_copy;
-    DEFER(secret_free) Secret *password = secret_new(wish->password.data, wish->password.len);
+    Making making = {.root = root, .work = wish->has_password ? "copy" : "copy-node"};
+    DEFER(secret_free)
+    Secret *password = wish->has_password ? secret_new(wish->password.data, wish->password.len) : NULL;
     DEFER(copy_head_free) Mail__CopyHead *head = head_new();
     DEFER(fd_close) int fd = -1;
 
     if (wish->password.data)
         wipe(wish->password.data, wish->password.len);
-    Error *err = copy_work_make(root, work);
+    Error *err = copy_work_make(making.root, making.work);
     if (!err)
-        err = make(root, password, head, &fd);
-    copy_work_remove(root, work);
+        err = make(&making, password, head, &fd);
+    copy_work_remove(making.root, making.work);
     return err ? failure_send(parent, asked->id, err) : parts_send(parent, asked->id, fd, head->info);
 }
 

@@ -325,7 +325,7 @@ static Error *open_parts(Controller *controller, const Args *args)
 {
     Path store = path_in(args->root, "var/lib/mailnode/controller/store.db");
     Path socket = path_in(args->root, "run/mailnode/controller/mailctl.sock");
-    NodesOptions options = {.report_ms = args->report_ms};
+    NodesOptions options = {.report_ms = args->report_ms, .root = args->root};
 
     Error *err = store_open(store.text, &controller->store);
     if (!err)

@@ -61,6 +61,7 @@ typedef struct Node {
     uint64_t refusal_told; /* handed on in this session */
     uint64_t unsupported;  /* what it did not understand; not sent again until something newer */
     uint64_t fork;         /* its revision, in SESSION_FORKED */
+    Msec copied_at;        /* when a copy of the store was begun for it; 0: never */
     char *why;             /* words of a refusal; NULL: none */
 
     /* its report */
@@ -94,6 +95,7 @@ typedef struct Share {
 
 typedef struct Question Question;
 typedef struct Relay Relay;
+typedef struct NodeCopy NodeCopy;
 
 struct Nodes {
     Store *store;
@@ -118,6 +120,8 @@ struct Nodes {
     Relay *relays;
     size_t n_relays;
     uint64_t relayed;
+
+    NodeCopy *copy; /* being made; NULL: none */
 
     Refusal *refusals;
     size_t n_refusals;
@@ -158,6 +162,13 @@ CHECKED Error *delta_digest(Nodes *nodes, Node *node, Digest *ret_digest); /* of
 bool relay_heard(Nodes *nodes, const Node *node, Envelope **envelope); /* true: it answers one, and is taken over */
 void relay_ended(Nodes *nodes, const Node *node);                      /* the node is away: nobody answers */
 void relay_done(Nodes *nodes);
+
+/* node_copy.c */
+void copy_asked(Nodes *nodes, Node *node, const Envelope *asked, Msec now);
+void copy_run(Nodes *nodes, Msec now); /* hands on what is there of the one that is being made */
+void copy_wait(const Nodes *nodes, Waiter *wake);
+void copy_ended(Nodes *nodes, const Node *node); /* the node is away: nobody takes it */
+void copy_done(Nodes *nodes);
 
 /* node_ask.c */
 void ask_answered(Nodes *nodes, Node *node, const Envelope *envelope);

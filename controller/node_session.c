@@ -63,6 +63,7 @@ static void went_away(Nodes *nodes, Node *node)
 {
     ask_ended(nodes, node);
     relay_ended(nodes, node);
+    copy_ended(nodes, node);
     tasks_node_offline(nodes->tasks, node->name);
     nodes->moves++;
 }
@@ -369,6 +370,9 @@ void session_take(Nodes *nodes, Arrival *arrival, Msec now)
         break;
     case NODE_REPORT:
         words_report(nodes, node, arrival->envelope->report, now);
+        break;
+    case NODE_COPY:
+        copy_asked(nodes, node, arrival->envelope, now);
         break;
     case NODE_PONG:
         pong(nodes, node, arrival->envelope, now);

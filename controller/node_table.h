@@ -28,6 +28,7 @@ typedef enum NodeVerb {
     NODE_TASK,
     NODE_REPORT,
     NODE_PONG,
+    NODE_COPY,
     NODE_JOIN,
 } NodeVerb;
 

@@ -218,6 +218,7 @@ void nodes_free(Nodes **nodes)
     free((*nodes)->refusals);
     ask_done(*nodes);
     relay_done(*nodes);
+    copy_done(*nodes);
     share_done(&(*nodes)->share);
     free((*nodes)->list);
     free(*nodes);
@@ -275,12 +276,14 @@ void nodes_run(Nodes *nodes, Msec now)
     /* Words of nodes only put off what is due: deadlines are looked through when the first of them is reached. */
     if (now >= nodes->scan_at)
         scan(nodes, now);
+    copy_run(nodes, now);
 }
 
 void nodes_wait(Nodes *nodes, Waiter *wake)
 {
     waiter_at(wake, nodes->scan_at);
     ask_wait(nodes, wake);
+    copy_wait(nodes, wake);
 }
 
 void nodes_changed(Nodes *nodes, uint64_t revision, Msec now)

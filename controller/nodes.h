@@ -21,7 +21,8 @@ typedef struct Nodes Nodes;
 typedef struct Tasks Tasks;
 
 typedef struct NodesOptions {
-    Msec report_ms; /* how often nodes report; silent for three of these (at least 3 s, normally 30 s): offline */
+    Msec report_ms;   /* how often nodes report; silent for three of these (at least 3 s, normally 30 s): offline */
+    const char *root; /* of the controller, for copies of it; outlives the nodes; NULL: none are made */
 } NodesOptions;
 
 CHECKED Error *nodes_new(Store *store, Door *door, Events *events, const NodesOptions *options, Nodes **ret_nodes);

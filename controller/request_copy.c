@@ -1,8 +1,8 @@
-/* A sealed copy of all that makes this controller: made by a child (copy.h), handed on as it comes. */
+/* A sealed copy of all that makes this controller, for an admin: handed on as its child makes it. */
 #include "request_inside.h"
 
 #include "base/alloc.h"
-#include "base/child.h"
+#include "copier.h"
 #include "seal/secret.h"
 
 #include <inttypes.h>
@@ -12,9 +12,7 @@ enum { PART_RETRY_MS = 20 };
 
 typedef struct Copying {
     Requests *of;
-    Child *child;
-    LocalPeer *peer;
-    uint64_t asked; /* our request's id */
+    Copier *copier;
     Envelope *part; /* that the admin had no room for; NULL: none */
 } Copying;
 
@@ -26,8 +24,7 @@ static void copying_done(void *data)
 
     copying->of->copying = false;
     envelope_free(&copying->part);
-    local_peer_free(&copying->peer);
-    child_free(&copying->child);
+    copier_free(&copying->copier);
     free(copying);
 }
 
@@ -36,7 +33,7 @@ static void copying_wait(const Ask *ask, Waiter *wake)
     const Copying *copying = ask->data;
 
     if (!copying->part)
-        local_peer_wait(copying->peer, wake);
+        copier_wait(copying->copier, wake);
 }
 
 static const AskType copying_type = {.run = copying_run, .done = copying_done, .wait = copying_wait};
@@ -67,60 +64,19 @@ static bool hand_on(Ask *ask, Copying *copying, Msec now)
     return last;
 }
 
-static Error *next_part(Copying *copying)
-{
-    uint64_t about = 0;
-    Error *err = local_peer_run(copying->peer);
-
-    if (!err)
-        err = local_receive(copying->peer, &copying->part, &about);
-    if (err) {
-        error_free(&err);
-        return error_hint(error_new(ERROR_SYSTEM, "the copy was not made: the child that makes it ended"),
-                          "its words are in the log of mail-controller");
-    }
-    if (!copying->part || copying->part->body_case == MAIL__ENVELOPE__BODY_COPY_PART)
-        return NULL;
-    err = copying->part->body_case == MAIL__ENVELOPE__BODY_FAILURE
-              ? error_of(copying->part->failure)
-              : error_new(ERROR_SYSTEM, "the child says %s", body_name(copying->part->body_case));
-    envelope_free(&copying->part);
-    return err;
-}
-
 static bool copying_run(Ask *ask, Msec now)
 {
     Copying *copying = ask->data;
 
     ask->at = MSEC_NEVER;
     if (!copying->part && ask_has_room(ask)) {
-        Error *err = next_part(copying);
+        Error *err = copier_next(copying->copier, &copying->part);
         if (err) {
             ask_fail(ask, err);
             return true;
         }
     }
     return copying->part ? hand_on(ask, copying, now) : false;
-}
-
-static Error *child_begin(Copying *copying, const char *root, const Mail__StoreCopy *wish)
-{
-    DEFER(xfree) char *program = child_beside_us("mail-controller");
-    Envelope envelope = MAIL__ENVELOPE__INIT;
-    Mail__StoreCopy asked = *wish;
-    int fd = -1;
-
-    Error *err = child_start((const char *const[]){program, "--copy", "--root", root, NULL}, &copying->child, &fd);
-    if (!err)
-        err = local_adopt(fd, "mail-controller", &copying->peer);
-    if (err)
-        return err;
-    envelope.body_case = MAIL__ENVELOPE__BODY_STORE_COPY;
-    envelope.store_copy = &asked;
-    if (!local_send(copying->peer, &envelope))
-        return error_new(ERROR_SYSTEM, "the child takes no request");
-    copying->asked = envelope.id;
-    return NULL;
 }
 
 static Error *copy_check(const Ask *ask, const Mail__StoreCopy *wish)
@@ -141,7 +97,7 @@ void request_copy(Ask *ask, Envelope **envelope, Msec now)
         Copying *copying = xcalloc(1, sizeof *copying);
         copying->of = ask->of;
         ask->of->copying = true;
-        err = child_begin(copying, ask->of->with.root, wish);
+        err = copier_start(ask->of->with.root, wish, &copying->copier);
         if (err)
             copying_done(copying);
         else

@@ -1,4 +1,5 @@
 /* The values of one object's secrets: for a recovery sheet, or a file that shall bring everything back.  Told among the events. */
+#include "copy.h"
 #include "request_inside.h"
 
 #include "base/alloc.h"
@@ -65,6 +66,7 @@ void request_secrets(Ask *ask, Envelope **envelope, Msec now)
     DEFER(buf_done) Buf bytes = {0};
     Envelope answer = MAIL__ENVELOPE__INIT;
     Mail__SecretsAre are = MAIL__SECRETS_ARE__INIT;
+    DEFER(secret_free) Secret *key = NULL;
     Error *err = object_find(store, (*envelope)->secrets_read->ref, &object);
 
     (void)now;
@@ -82,6 +84,10 @@ void request_secrets(Ask *ask, Envelope **envelope, Msec now)
     are.object = (ProtobufCBinaryData){.data = bytes.data, .len = bytes.size};
     are.secrets = values.at;
     are.n_secrets = values.n;
+    if (object->body_case == MAIL__OBJECT__BODY_DESTINATION) {
+        key = store_key_derive(store, COPY_KEY_PURPOSE);
+        are.controller_key = (char *)(uintptr_t)secret_text(key);
+    }
     answer.body_case = MAIL__ENVELOPE__BODY_SECRETS_ARE;
     answer.secrets_are = &are;
     ask_say(ask, &answer, true);

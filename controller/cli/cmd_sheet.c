@@ -233,18 +233,31 @@ static void repositories_print(const Sheet *sheet)
         fprintf(sheet->out, "# (no instance is stated; they lie below %s)\n", repository);
 }
 
+/* Sealed, so that what a repository's password opens is mail, and not the cluster. */
+static void controller_print(const Sheet *sheet)
+{
+    const char *key = sheet->said->controller_key;
+
+    if (!key)
+        return;
+    fputs("\n# What opens the controller's own store, which lies sealed in each snapshot:\n", sheet->out);
+    file_print(sheet, "controller_key", key, strlen(key));
+}
+
 static void words_print(const Sheet *sheet)
 {
     fputs(
         "\n# In a snapshot: /mail/USER/Maildir and /public are the mail as Dovecot keeps it, /state what the instance\n"
         "# was: its objects, its directory as LDIF, what the filter has learned.  All of one user, as files:\n"
         "#     restic restore latest --target ./restored --include /mail/alice\n"
-        "# To run mail again: install Mailnode, bring the controller back (mailctl controller restore FILE) or make a\n"
-        "# new one, and state the destination there with this address and password:\n"
-        "#     mailctl destination add ",
+        "# To run mail again: install Mailnode, and bring the controller back as it was when the snapshot was made:\n",
         sheet->out);
-    fprintf(sheet->out, "%s repository=%s password=@%s.password\n", sheet->name, sheet->destination->repository,
-            sheet->name);
+    fprintf(sheet->out,
+            "#     restic dump latest /state/controller > controller.sealed\n"
+            "#     mailctl controller restore controller.sealed password=@%s.controller_key\n"
+            "# Or make a new one, and state the destination there with this address and password:\n"
+            "#     mailctl destination add %s repository=%s password=@%s.password\n",
+            sheet->name, sheet->name, sheet->destination->repository, sheet->name);
 }
 
 Error *run_recovery_sheet(Cli *cli, const Line *line, int *ret_exit)
@@ -272,6 +285,7 @@ Error *run_recovery_sheet(Cli *cli, const Line *line, int *ret_exit)
     password_print(&sheet);
     login_print(&sheet);
     repositories_print(&sheet);
+    controller_print(&sheet);
     words_print(&sheet);
     return NULL;
 }

@@ -84,6 +84,11 @@ Error *store_secret_add(Store *store, const char *scope, const Secret *secret, u
     return err;
 }
 
+Secret *store_key_derive(const Store *store, const char *purpose)
+{
+    return seal_key_derive(store->key, purpose);
+}
+
 Error *store_secret(Store *store, uint64_t id, Secret **ret_secret)
 {
     DEFER(query_done) Query query = {0};

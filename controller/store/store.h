@@ -56,6 +56,7 @@ CHECKED Error *store_remove(Store *store, const ObjectRef *ref); /* NOT_FOUND */
 CHECKED Error *store_secret_add(Store *store, const char *scope, const Secret *secret, uint64_t *ret_id);
 /* *ret_secret (the caller's) NULL: there is none of this number, or it was erased. */
 CHECKED Error *store_secret(Store *store, uint64_t id, Secret **ret_secret);
+Secret *store_key_derive(const Store *store, const char *purpose); /* seal_key_derive of the store's key file */
 
 typedef struct Author {
     const char *who;     /* "root", "helpdesk (uid 1000)", "controller" */

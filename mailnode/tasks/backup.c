@@ -206,6 +206,26 @@ static Error *save(Job *job, const Object *plan, const char *destination, const 
     return err;
 }
 
+/* Of the controller's store (SPEC F-185): a backup of mail is good without a new one, but nobody shall believe it has one. */
+static void copy_note(const Job *job, Buf *verdict)
+{
+    JobCopy copy = job_copy(job);
+    char when[32] = "an unknown time";
+    time_t made = copy.info ? (time_t)copy.info->time : 0;
+    struct tm utc;
+
+    if (!copy.path || !copy.info) {
+        buf_printf(verdict, "; without the controller's store: %s", copy.trouble ? copy.trouble : "there is none here");
+        return;
+    }
+    buf_printf(verdict, "; controller at revision %" PRIu64, copy.info->revision);
+    if (!copy.trouble)
+        return;
+    if (gmtime_r(&made, &utc))
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", &utc);
+    buf_printf(verdict, " of %s, none newer: %s", when, copy.trouble);
+}
+
 /* ---- which plan, which destinations ---- */
 
 static Error *plan_of(const Job *job, const char *name, const Object **ret_plan)
@@ -247,6 +267,8 @@ Error *job_backup_run(Job *job, const Mail__TaskStart *task, char **ret_verdict)
         any = true;
         note(job, &first, save(job, plan, destination, &tree, &verdict), destination);
     }
+    if (verdict.size)
+        copy_note(job, &verdict);
     if (verdict.size)
         *ret_verdict = xstrdup(buf_text(&verdict));
     if (!any && !job_cancelled(job))

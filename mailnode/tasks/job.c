@@ -32,7 +32,7 @@ struct Job {
     Object *objects[OBJECTS_MAX];
     size_t n_objects;
     Secret **secrets; /* beside request's secrets: the same places */
-    char *staged;
+    char *staged, *staged_copy;
     Findings findings;
 };
 
@@ -185,6 +185,15 @@ const char *job_staged(const Job *job)
     return job->staged;
 }
 
+JobCopy job_copy(const Job *job)
+{
+    const Mail__EngineTask *task = asked(job);
+
+    if (!job->staged_copy || !task->copy)
+        return (JobCopy){.trouble = task->copy_trouble};
+    return (JobCopy){.path = job->staged_copy, .info = task->copy, .trouble = task->copy_trouble};
+}
+
 static Error *objects_take(Job *job)
 {
     const Mail__EngineTask *task = asked(job);
@@ -213,16 +222,21 @@ static void secrets_take(Job *job)
     }
 }
 
-static Error *staged_take(Job *job)
+static Error *staged_path(const Job *job, const char *name, char **ret_path)
 {
-    const char *name = asked(job)->staged;
-
     if (!name)
         return NULL;
     if (!*name || strchr(name, '/') || *name == '.')
-        return error_new(ERROR_INVALID, "the staged state is no name of a file");
-    job->staged = xasprintf("%s/%s", path_in(job->root, "%s", &PLACE_STAGE[3]).text, name);
+        return error_new(ERROR_INVALID, "what is staged is no name of a file");
+    *ret_path = xasprintf("%s/%s", path_in(job->root, "%s", &PLACE_STAGE[3]).text, name);
     return NULL;
+}
+
+static Error *staged_take(Job *job)
+{
+    Error *err = staged_path(job, asked(job)->staged, &job->staged);
+
+    return err ? err : staged_path(job, asked(job)->staged_copy, &job->staged_copy);
 }
 
 static void job_done(Job *job)
@@ -233,6 +247,7 @@ static void job_done(Job *job)
         secret_free(&job->secrets[i]);
     free(job->secrets);
     free(job->staged);
+    free(job->staged_copy);
     findings_done(&job->findings);
     envelope_free(&job->request);
     local_peer_free(&job->peer);

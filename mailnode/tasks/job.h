@@ -43,6 +43,14 @@ const Secret *job_secret(const Job *job, uint64_t id);
 /* The path of the state that the agent staged for this backup; NULL: none.  Checked: one component, in PLACE_STAGE. */
 const char *job_staged(const Job *job);
 
+/* The controller's store, sealed, beside it (SPEC F-185). */
+typedef struct JobCopy {
+    const char *path;           /* NULL: there is none */
+    const Mail__CopyInfo *info; /* the controller's word; NULL only without a path */
+    const char *trouble;        /* why there is none, or none newer; NULL: nothing */
+} JobCopy;
+JobCopy job_copy(const Job *job);
+
 /* ---- the table ---- */
 
 /* *ret_verdict: one line with figures, owned by the caller; also with an error, when there is something to say. */

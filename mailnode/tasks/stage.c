@@ -234,6 +234,14 @@ static Error *objects(Job *job, const char *state)
     return error_in(copy_file(staged, copy), "state of the node");
 }
 
+static Error *controller(Job *job, const char *state)
+{
+    DEFER(xfree) char *copy = xasprintf("%s/" STATE_CONTROLLER, state);
+    JobCopy staged = job_copy(job);
+
+    return staged.path ? error_in(copy_file(staged.path, copy), "copy of the controller") : NULL;
+}
+
 Error *stage_state(Job *job, const char *state)
 {
     Error *first = NULL;
@@ -242,6 +250,7 @@ Error *stage_state(Job *job, const char *state)
     if (mkdir(state, 0700) != 0)
         return error_in(error_system("create"), "%s", state);
     keep_first(&first, objects(job, state));
+    keep_first(&first, controller(job, state));
     keep_first(&first, directories(job, state));
     keep_first(&first, redis(job, state));
     if (job_cancelled(job)) {

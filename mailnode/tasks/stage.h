@@ -1,6 +1,7 @@
 /* stage.h - what a backup holds beside mail: each database copied by its owner
  *
  *     STATE/objects              the node's state at one revision with its secrets, as the agent staged it
+ *     STATE/controller           the controller's store, sealed: no node can open it; when the agent has one
  *     STATE/directory-NAME.ldif  each user domain whose slapd is here (slapcat, which reads one moment of it)
  *     STATE/redis.rdb            what the spam filter has learned (BGSAVE, then the file that it made)
  *
@@ -11,6 +12,7 @@
 #include "tasks/job.h"
 
 #define STATE_OBJECTS "objects"
+#define STATE_CONTROLLER "controller"
 #define STATE_DIRECTORY "directory-%s.ldif"
 #define STATE_REDIS "redis.rdb"
 

@@ -5,7 +5,9 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,7 +89,7 @@ Secret *secret_random(size_t size)
 
 /* ---- at rest ---- */
 
-enum { KEY_SIZE = 32, LAYOUT = 1, LAYOUT_SIZE = 1, NONCE_SIZE = 12, TAG_SIZE = 16 };
+enum { KEY_SIZE = 32, LAYOUT = 1, LAYOUT_SIZE = 1, NONCE_SIZE = 12, TAG_SIZE = 16, DERIVED_OCTETS = 16 };
 enum { HEAD_SIZE = LAYOUT_SIZE + NONCE_SIZE + TAG_SIZE }; /* layout, nonce, tag; then the ciphertext */
 
 struct SealKey {
@@ -151,6 +153,23 @@ void seal_key_free(SealKey **key)
     secret_free(&(*key)->key);
     free(*key);
     *key = NULL;
+}
+
+Secret *seal_key_derive(const SealKey *key, const char *purpose)
+{
+    uint8_t octets[EVP_MAX_MD_SIZE];
+    char digits[2 * DERIVED_OCTETS + 1];
+
+    /* With a key and a digest of ours nothing of it can fail but memory. */
+    if (!HMAC(EVP_sha256(), secret_data(key->key), (int)secret_size(key->key), (const uint8_t *)purpose,
+              strlen(purpose), octets, NULL))
+        abort();
+    for (size_t i = 0; i < DERIVED_OCTETS; i++)
+        snprintf(digits + 2 * i, 3, "%02x", octets[i]);
+    Secret *derived = secret_new(digits, sizeof digits - 1);
+    wipe(octets, sizeof octets);
+    wipe(digits, sizeof digits);
+    return derived;
 }
 
 static void context_free(EVP_CIPHER_CTX **context)

@@ -26,6 +26,9 @@ typedef struct SealKey SealKey;
 /* Reads the key file; makes it (0600) when there is none and 'make' is set.  DAMAGED: wrong size; DENIED: others may read. */
 CHECKED Error *seal_key_open(const char *path, bool make, SealKey **ret_key);
 void seal_key_free(SealKey **key);
+/* Another key out of this one, always the same for the same purpose, that says nothing of it: 32 hexadecimal digits, for
+ * paper.  HMAC-SHA-256 (RFC 2104) over the purpose, 128 bits of it. */
+Secret *seal_key_derive(const SealKey *key, const char *purpose);
 
 CHECKED Error *seal(const SealKey *key, const char *name, const Secret *secret, Buf *out);
 /* DAMAGED: changed, another name, or another key file. */

@@ -122,6 +122,7 @@ STEPS = [  # name, what is spoilt before the program starts, what is done
     ("remove a domain", None, ctl("domain remove example.net --yes")),
     ("state a destination", None, ctl("destination add vault repository=local:/srv/backup")),
     ("state a plan", None, ctl("plan add nightly destinations=vault schedule='daily 02:30'")),   # the node writes down that it is new
+    ("run a backup", None, ctl("backup run nightly")),   # the controller's store goes along
     ("run a task", None, ctl("node check mx1 --repair")),
     ("other people", None, new_people),
     ("a spoilt row", spoil_row, settle),
@@ -136,7 +137,7 @@ STEPS = [  # name, what is spoilt before the program starts, what is done
 ]
 
 # Stored elsewhere, or taken back again.
-NOT_OF_THE_STATE = ("run a task", "a forced snapshot", "revoke a node", "a refused generation")
+NOT_OF_THE_STATE = ("run a backup", "run a task", "a forced snapshot", "revoke a node", "a refused generation")
 
 ANSWERS = ("domain", "rcpt", "expand", "policy", "login", "userdb")
 

@@ -33,6 +33,8 @@ JOBS = ("destination_check", "backup_run", "backup_verify", "restore_folder", "r
 class Engine:
     def __init__(self, root):
         self.path = os.path.join(root, "run/mailnode/engine/engine.sock")
+        self.stage = os.path.join(root, "var/lib/mailnode/agent/stage")
+        self.staged_copies = []     # of the controller, as each backup had it
         self.generation, self.revision, self.objects = 0, 0, []
         self.prepared = None        # (revision, objects)
         self.calls = []             # (verb, message) in the order of arrival
@@ -185,6 +187,9 @@ class Engine:
         if refusal:
             return refusal
         if message.task.WhichOneof("verb") in JOBS:
+            if message.staged_copy:   # it is gone when the job has ended
+                with open(os.path.join(self.stage, message.staged_copy), "rb") as f:
+                    self.staged_copies.append(f.read())
             return self._job(message.task)
         reply = _envelope("task_result", task_id=message.task.task_id, verdict="nothing to say",
                           state=control_pb2.FOUND if self.findings else control_pb2.SUCCEEDED)
@@ -204,9 +209,13 @@ class Engine:
             reply.task_result.why.code, reply.task_result.why.what = control_pb2.UNAVAILABLE, words
         return reply
 
+    def job_calls(self, verb):
+        """All that came along with jobs of this kind."""
+        return [m for name, m in self.calls if name == "task" and m.task.WhichOneof("verb") == verb]
+
     def jobs(self, verb):
         """What was asked of this kind so far."""
-        return [getattr(m.task, verb) for name, m in self.calls if name == "task" and m.task.WhichOneof("verb") == verb]
+        return [getattr(m.task, verb) for m in self.job_calls(verb)]
 
     def _is(self, happenings=()):
         reply = _envelope("engine_is", generation=self.generation, revision=self.revision, config_digest=self.digest,

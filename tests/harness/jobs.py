@@ -17,7 +17,7 @@ class Jobs:
     """One instance "main"; destinations as {name: repository, or fields of it with 'secrets'}; a plan "nightly" to all of them."""
 
     def __init__(self, node, destinations, **plan):
-        self.node, self.secrets, self.staged = node, [], None
+        self.node, self.secrets, self.staged = node, [], {}
         self.objects = [desired_pb2.Object(name="main", instance={"node": node.name})]
         for name, fields in destinations.items():
             fields = dict(fields if isinstance(fields, dict) else {"repository": fields})
@@ -31,7 +31,7 @@ class Jobs:
     def start(self, crash=None, **verb):
         """The connection of a job that runs; with a crash point it is a process of the test's, which dies there."""
         return Job(self.node, crash, control_pb2.EngineTask(task=control_pb2.TaskStart(task_id="T" * 26, **verb), secrets=self.secrets,
-                                                     objects=[o.SerializeToString() for o in self.objects], staged=self.staged))
+                                                     objects=[o.SerializeToString() for o in self.objects], **self.staged))
 
     def die(self, point, **verb):
         """The job dies at its crash point."""

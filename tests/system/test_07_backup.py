@@ -84,24 +84,29 @@ def test_F_160_a_run_and_its_verdict(mail):
     stage = mail.path("var/lib/mailnode/agent/stage")
     os.makedirs(stage, 0o700, exist_ok=True)
     shutil.chown(stage, "mailagent", "mailagent")
-    with open(os.path.join(stage, "state-7"), "wb") as f:
-        f.write(b"state at revision 7")
-    jobs.staged = "state-7"
+    for name, octets in (("state-7", b"state at revision 7"), ("controller-7", b"sealed")):
+        with open(os.path.join(stage, name), "wb") as f:
+            f.write(octets)
+    jobs.staged = {"staged": "state-7", "staged_copy": "controller-7", "copy": {"revision": 42, "time": 1767225600}}
     good = jobs.run(backup_run={"plan": "nightly"})
     assert good.state == DONE and not good.findings, good
-    assert re.fullmatch(r"first: snapshot [0-9a-f]{8}, \d+ messages in \d+ mailboxes, [\d.]+ k?B, [\d.]+ [kM]?B new, pruned, checked",
-                        good.verdict), good.verdict
+    assert re.fullmatch(r"first: snapshot [0-9a-f]{8}, \d+ messages in \d+ mailboxes, [\d.]+ k?B, [\d.]+ [kM]?B new, pruned, checked; "
+                        "controller at revision 42", good.verdict), good.verdict
     saved = files(mail, "first")
     assert {"/state/manifest", "/state/redis.rdb", "/state/directory-people-mx1.ldif", "/state/objects"} <= saved, sorted(saved)
     assert sorted(messages(p for p in saved if p.startswith("/mail/alice/"))) == sorted(messages(on_disk(mail, "alice")))
     assert "uid=alice" in restic(mail, "first", "dump", "latest", "/state/directory-people-mx1.ldif")
     assert restic(mail, "first", "dump", "latest", "/state/objects") == "state at revision 7"
+    assert restic(mail, "first", "dump", "latest", "/state/controller") == "sealed"
     assert restic(mail, "first", "dump", "latest", "/state/redis.rdb").startswith("REDIS")
     snapshot, = json.loads(restic(mail, "first", "snapshots", "--json"))
     assert (snapshot["hostname"], snapshot["tags"]) == ("main", ["mailnode", "plan=nightly"])
 
+    jobs.staged["copy_trouble"] = "the controller was not reached"
     again = jobs.run(backup_run={"plan": "nightly", "destination": "first"})
-    assert again.state == DONE and again.verdict.endswith(" new, 1 forgotten"), again   # upkeep has its own time
+    assert again.state == DONE and again.verdict.endswith(   # upkeep has its own time
+        " new, 1 forgotten; controller at revision 42 of 2026-01-01 00:00 UTC, none newer: the controller was not reached"), again
+    jobs.staged = {"staged": "state-7"}
 
     os.unlink(os.path.join(stage, "state-7"))   # what belongs to it is not there: not good, but the mail is saved
     bad = jobs.run(backup_run={"plan": "nightly"})

@@ -14,7 +14,7 @@ ADMIN_ASKS = {"change", "apply_begin", "apply_part", "apply_end", "list", "get_h
               "task_stop", "wait", "directory", "tables_read",
               "backup_read", "store_copy", "secrets_read"}
 NODE_SAYS = {"hello", "applied", "refused", "prepared", "failure", "done", "task_progress", "task_result", "report", "pong",
-             "accounts", "tables_rows", "backup_rows"}
+             "accounts", "tables_rows", "backup_rows", "store_copy_read"}
 
 
 @pytest.mark.spec("S35")

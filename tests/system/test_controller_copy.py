@@ -140,3 +140,94 @@ def test_a_restore_that_is_broken_off_is_repeated(copied):
             new.start()
             assert new.export() == exported
             assert "restoring" not in os.listdir(os.path.dirname(new.store))
+
+
+# ---- in every plan's run
+
+def planned(c):
+    c.ctl("destination add vault repository=local:/srv/backup")
+    c.ctl("plan add nightly destinations=vault schedule='daily 02:30'")
+
+
+def backup(c):
+    """What a run of the plan brings to mail-engine."""
+    c.ctl("backup run nightly")
+    return c["mx1"].engine.job_calls("backup_run")[-1]
+
+
+def every_octet(root):
+    for folder, _, files in os.walk(root):
+        for name in files:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, "rb") as f:
+                    yield path, f.read()
+
+
+@pytest.mark.spec("F-185", "S39")
+def test_every_run_of_a_plan_keeps_the_controller(cluster, tmp_path):
+    """Its store comes sealed to the node, which cannot open it; with the key of the recovery sheet it is a controller again."""
+    c = cluster.site()
+    planned(c)
+    c.ctl("relay add default host=smart.example.net user=us password=-", stdin="relay-secret-42")
+    came = backup(c)
+    assert came.copy.revision == c.revision and came.copy.controller_key == c.identity["public_key"] and not came.copy_trouble
+    engine = c["mx1"].engine
+    sealed = engine.staged_copies[-1]
+    assert b"SQLite format" not in sealed and b"relay-secret-42" not in sealed
+    assert os.listdir(engine.stage) == []   # what went with the job has gone with it
+
+    sheet = c.ctl("destination recovery-sheet vault --yes").out
+    key = sheet.split("> vault.controller_key")[0].rsplit("'", 2)[1]
+    assert len(key) == 32 and "mailctl controller restore controller.sealed password=@vault.controller_key" in sheet
+    for path, octets in every_octet(c["mx1"].root):
+        assert key.encode() not in octets, path
+    assert key not in c.tails() + c.ctl("events -o json").out + c.ctl("export").out
+
+    again = backup(c)   # nothing new: what the node holds is what there is, octet for octet
+    assert engine.staged_copies[-1] == sealed and again.copy == came.copy
+    c.ctl("address add more@example.org to=alice")
+    assert backup(c).copy.revision == c.revision and engine.staged_copies[-1] != sealed
+
+    exported, revision = c.export(), c.revision
+    c.kill()
+    file, password = tmp_path / "controller.sealed", tmp_path / "key"
+    file.write_bytes(engine.staged_copies[-1])
+    password.write_text(key + "\n")
+    with Cluster(start=False) as new:
+        restore(c, new, file=file, password=password)
+        new.start()
+        wait_until(lambda: new.online("mx1"), "the node has come to the new machine")
+        assert new.export() == exported and new.revision == revision
+        assert key in new.ctl("destination recovery-sheet vault --yes").out   # older copies open as before
+
+
+@pytest.mark.spec("F-185")
+def test_who_joins_is_in_the_next_copy(cluster):
+    """Without a revision of its own: the key of a node is no object."""
+    c = cluster.site()
+    planned(c)
+    token = c.ctl("node add mx9").out
+    before = backup(c)
+    c.new_node("mx9").join(token)
+    assert backup(c).copy.time >= before.copy.time and len(set(c["mx1"].engine.staged_copies)) == 2
+
+
+@pytest.mark.spec("F-185", "F-168")
+def test_controller_away_from_a_planned_run(cluster):
+    """The backup is made all the same, with the copy that the node holds, and says so."""
+    c = cluster.site()
+    node = c["mx1"]
+    planned(c)
+    held = backup(c)
+    n = len(node.engine.job_calls("backup_run"))
+    c.stop()
+    node.stop()
+    with sqlite3.connect(node.node_db) as db:
+        db.execute("UPDATE backup SET since = since - 200000, through = through - 200000, ended = ended - 200000")
+    db.close()
+    node.start()
+    wait_until(lambda: len(node.engine.job_calls("backup_run")) > n, "the missed run is made up for", 20)
+    late = node.engine.job_calls("backup_run")[-1]
+    assert late.copy == held.copy and "not reached" in late.copy_trouble, late
+    assert node.engine.staged_copies[-1] == node.engine.staged_copies[0]

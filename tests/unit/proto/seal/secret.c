@@ -207,6 +207,22 @@ static void key_files_that_are_none(void **state)
     }
 }
 
+static void a_derived_key_is_always_the_same(void **state)
+{
+    (void)state;
+    SealKey *parent = NULL;
+    good(file_write(file, "01234567890123456789012345678901", 32, 0600, (gid_t)-1));
+    good(seal_key_open(file, false, &parent));
+    DEFER(secret_free) Secret *one = seal_key_derive(parent, "one");
+    DEFER(secret_free) Secret *again = seal_key_derive(parent, "one");
+    DEFER(secret_free) Secret *two = seal_key_derive(parent, "two");
+    seal_key_free(&parent);
+    /* printf one | openssl mac -digest SHA256 -macopt key:0123...901 HMAC, the first half */
+    assert_string_equal(secret_text(one), "9fe64fad48d4a0f5fed45371f33b6608");
+    assert_string_equal(secret_text(again), secret_text(one));
+    assert_string_not_equal(secret_text(two), secret_text(one));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_name_or_key_opens_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(key_file_is_made_once, setup, teardown),
         cmocka_unit_test_setup_teardown(key_files_that_are_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_derived_key_is_always_the_same, setup, teardown),
     };
     return cmocka_run_group_tests_name("seal/secret", tests, NULL, NULL);
 }
