@@ -34,7 +34,7 @@ Error *runfile_write(const char *path, const RunFile *file)
     digest_hex(&digest, sum);
     buf_printf(&text, "sum %s\n", sum);
     CRASH_POINT("engine.runfile.writing");
-    Error *err = file_write(path, text.data, text.size, 0600, (gid_t)-1);
+    Error *err = file_write_of_boot(path, text.data, text.size, 0600); /* after another boot its pid is nobody's */
     if (err)
         return error_in(err, "run-file");
     CRASH_POINT("engine.runfile.written");

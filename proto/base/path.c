@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,7 +119,7 @@ static Error *sync_folder_of(const char *path)
     return NULL;
 }
 
-Error *file_write(const char *path, const void *data, size_t size, mode_t mode, gid_t gid)
+static Error *file_replace(const char *path, const void *data, size_t size, mode_t mode, gid_t gid, bool durable)
 {
     char temp[PATH_MAX];
 
@@ -135,7 +136,7 @@ Error *file_write(const char *path, const void *data, size_t size, mode_t mode, 
         err = error_system("chmod");
     if (!err)
         err = write_all(fd, data, size);
-    if (!err && fsync(fd) != 0)
+    if (!err && durable && fsync(fd) != 0)
         err = error_system("fsync");
     if (!err)
         CRASH_POINT("file.written");
@@ -146,7 +147,17 @@ Error *file_write(const char *path, const void *data, size_t size, mode_t mode, 
         return error_in(err, "%s", path);
     }
     CRASH_POINT("file.renamed");
-    return sync_folder_of(path);
+    return durable ? sync_folder_of(path) : NULL;
+}
+
+Error *file_write(const char *path, const void *data, size_t size, mode_t mode, gid_t gid)
+{
+    return file_replace(path, data, size, mode, gid, true);
+}
+
+Error *file_write_of_boot(const char *path, const void *data, size_t size, mode_t mode)
+{
+    return file_replace(path, data, size, mode, (gid_t)-1, false);
 }
 
 Error *folder_make(const char *path, mode_t mode, uid_t uid, gid_t gid)
@@ -192,22 +203,61 @@ Error *file_set_aside(const char *path, Path *ret_where)
     return sync_folder_of(path);
 }
 
-Error *file_lock(const char *path)
+/* The pid that the file names; 0: none. */
+static long lock_holder(int fd)
+{
+    char text[32] = "";
+
+    return pread(fd, text, sizeof text - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* Who was killed between a fork and what its child does next leaves the lock with the child for an instant. */
+static bool lock_dies(int fd)
+{
+    long holder = lock_holder(fd);
+
+    return holder > 0 && kill((pid_t)holder, 0) != 0 && errno == ESRCH;
+}
+
+static int lock_try(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+static bool is_busy(int number)
+{
+    return number == EAGAIN || number == EACCES;
+}
+
+/* 0, or the error number. */
+static int lock_take(int fd)
+{
+    enum { AGAIN_MS = 10, TRIES = 200 };
+    int number = lock_try(fd);
+
+    for (int i = 0; is_busy(number) && i < TRIES && lock_dies(fd); i++) {
+        usleep(AGAIN_MS * 1000);
+        number = lock_try(fd);
+    }
+    return number;
+}
+
+Error *file_lock(const char *path)
+{
     char text[32] = "";
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
         return error_in(error_system("open"), "%s", path);
-    if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
-        int number = errno;
-        ssize_t got = read(fd, text, sizeof text - 1);
-        close(fd);
+    int number = lock_take(fd);
+    if (number) {
         errno = number;
-        if (number != EAGAIN && number != EACCES)
-            return error_in(error_system("lock"), "%s", path);
-        return error_new(ERROR_CONFLICT, "%s is held by pid %ld", path, got > 0 ? strtol(text, NULL, 10) : 0);
+        Error *err = is_busy(number) ? error_new(ERROR_CONFLICT, "%s is held by pid %ld", path, lock_holder(fd))
+                                     : error_in(error_system("lock"), "%s", path);
+        close(fd);
+        return err;
     }
     int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {

@@ -28,6 +28,8 @@ CHECKED Error *file_read(const char *path, size_t limit_bytes, Buf *out);
 /* Temp file in the same folder, mode set, fsync, rename, fsync of the folder: the old or the new content, nothing
  * else.  gid -1 leaves the group. */
 CHECKED Error *file_write(const char *path, const void *data, size_t size, mode_t mode, gid_t gid);
+/* The same without a sync: for what means nothing after the machine's end. */
+CHECKED Error *file_write_of_boot(const char *path, const void *data, size_t size, mode_t mode);
 
 /* Makes the folder (and its parents, 0755) with this mode and owner; an existing one keeps its own.  -1: as created. */
 CHECKED Error *folder_make(const char *path, mode_t mode, uid_t uid, gid_t gid);
@@ -36,7 +38,8 @@ CHECKED Error *folder_make(const char *path, mode_t mode, uid_t uid, gid_t gid);
 CHECKED Error *file_set_aside(const char *path, Path *ret_where);
 
 /* Takes a lock file for as long as the process lives (fcntl OFD lock), writes our pid into it.
- * CONFLICT names the pid that holds it.  The descriptor is close-on-exec and never closed. */
+ * CONFLICT names the pid that holds it; one that is dead and whose child is about to let go is waited for, 2 s at most.
+ * The descriptor is close-on-exec and never closed. */
 CHECKED Error *file_lock(const char *path);
 
 /* For DEFER: -1 and NULL are nothing. */
