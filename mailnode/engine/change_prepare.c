@@ -27,15 +27,22 @@ void change_prepared_drop(Change *change)
  * the copy for the checkers they lead to the copy. */
 static Error *check_begin(Change *change, const FileSet *files, unsigned which)
 {
+    const char *without[N_DAEMONS + 1] = {
+        NULL}; /* that nobody checks: each reads what is its own, and the certificate */
+    size_t n = 0;
+
     Path folder = generation_path(change->root, change->number, ".check");
     Path current = path_in(change->root, "var/lib/mailnode/engine/current");
     Path above = path_in(change->root, "var/lib/mailnode/engine/gen");
 
+    for (DaemonId id = 0; id < N_DAEMONS; id++)
+        if (!(which & 1U << id))
+            without[n++] = daemons[id].name;
     checking_free(&change->checking);
     tree_remove(folder.text);
     Error *err = which ? folder_make(above.text, 0711, 0, 0) : NULL;
     if (!err && which)
-        err = tree_write(folder.text, files, &(TreeWay){.from = current.text, .to = folder.text});
+        err = tree_write(folder.text, files, &(TreeWay){.from = current.text, .to = folder.text, .without = without});
     return err ? err : checking_start(change->candidate->generation->state, folder.text, which, &change->checking);
 }
 
@@ -44,12 +51,17 @@ static bool is_ours(void *context, pid_t pid)
     return supervise_ours(context, pid);
 }
 
+/* Those that the generation in force does not have: who else holds one of these is found when its daemon is started. */
 static Error *ports_free(const Change *change, const NodeState *state)
 {
     DEFER(xfree) PortList *ports = xcalloc(1, sizeof *ports);
+    DEFER(xfree) PortList *held = xcalloc(1, sizeof *held);
 
     daemons_ports(state, ports);
-    return ports_check(ports, is_ours, change->supervise);
+    if (change->now)
+        daemons_ports(change->now->state, held);
+    ports_without(ports, held);
+    return ports->n ? ports_check(ports, is_ours, change->supervise) : NULL;
 }
 
 uint64_t change_next_number(const Change *change)

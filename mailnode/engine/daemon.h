@@ -10,12 +10,12 @@
 #include "render/fileset.h"
 #include "render/state.h"
 
-typedef enum DaemonId { /* in the order in which they can be started */
+typedef enum DaemonId { /* in the order in which they can be started; side by side, so the slowest goes first */
+                        DAEMON_RSPAMD,
                         DAEMON_UNBOUND,
                         DAEMON_REDIS,
                         DAEMON_CLAMD,
                         DAEMON_SLAPD,
-                        DAEMON_RSPAMD,
                         DAEMON_DOVECOT,
                         DAEMON_POSTFIX,
                         N_DAEMONS

@@ -35,12 +35,28 @@ static void listeners_done(Listeners *held)
     xfree(&held->items);
 }
 
+static bool is_in(const PortList *list, const char *address, uint16_t number)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].number == number && strcmp(list->items[i].address, address) == 0)
+            return true;
+    return false;
+}
+
+void ports_without(PortList *list, const PortList *less)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < list->n; i++)
+        if (!is_in(less, list->items[i].address, list->items[i].number))
+            list->items[n++] = list->items[i];
+    list->n = n;
+}
+
 void port_add(PortList *list, const char *address, uint16_t number)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        if (list->items[i].number == number && strcmp(list->items[i].address, address) == 0)
-            return;
-    }
+    if (is_in(list, address, number))
+        return;
     if (list->n == PORTS_MAX)
         return; /* whoever listens on so many finds the rest out by the daemon's own words */
     Port *port = &list->items[list->n++];

@@ -28,6 +28,8 @@ typedef struct PortList {
 
 void port_add(PortList *list, const char *address, uint16_t number); /* doubles are dropped */
 
+void ports_without(PortList *list, const PortList *less); /* its order stays */
+
 /* Looks for a holder of any of 'wanted' for which 'ours' says false; binds nothing.
  * CONFLICT names port, program and pid of the first: "port 25 of 127.0.1.1 is in use by exim4, pid 812"; a listener on all
  * addresses holds each of them.  SYSTEM: /proc unreadable. */

@@ -222,18 +222,42 @@ static Error *sync_all(const char *folder, const FileSet *files)
     return err ? err : folder_sync(folder);
 }
 
+static bool is_left_out(const TreeWay *way, const char *path)
+{
+    size_t len = strcspn(path, "/");
+
+    for (const char *const *name = way->without; name && *name; name++)
+        if (path[len] == '/' && strlen(*name) == len && memcmp(*name, path, len) == 0)
+            return true;
+    return false;
+}
+
+/* Paths come in the order of their names: folders that the file before it is in are there. */
+static bool same_folder(const char *before, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+
+    return strncmp(before, path, len) == 0;
+}
+
 Error *tree_write(const char *folder, const FileSet *files, const TreeWay *way)
 {
     if (mkdir(folder, 0711) != 0 || chmod(folder, 0711) != 0)
         return error_in(error_system("mkdir"), "%s", folder);
 
+    const char *before = "";
     Error *err = NULL;
     for (size_t i = 0; i < fileset_count(files) && !err; i++) {
         File file = fileset_file(files, i);
+        if (is_left_out(way, file.path))
+            continue;
         DEFER(xfree) char *name = xasprintf("%s/%s", folder, file.path);
-        err = folders_make(folder, files, file.path);
+        if (!same_folder(before, file.path))
+            err = folders_make(folder, files, file.path);
         if (!err)
             err = error_in(file_put(name, &file, way), "%s", name);
+        before = file.path;
     }
     if (!err && way->durable)
         err = sync_all(folder, files);

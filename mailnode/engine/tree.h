@@ -8,9 +8,10 @@
 #include "render/fileset.h"
 
 typedef struct TreeWay {
-    bool durable;     /* every file and folder is synced before it returns */
-    const char *from; /* NULL, or: where this path is in a text ... */
-    const char *to;   /* ... this one is written */
+    bool durable;               /* every file and folder is synced before it returns */
+    const char *from;           /* NULL, or: where this path is in a text ... */
+    const char *to;             /* ... this one is written */
+    const char *const *without; /* NULL, or names of folders at the top that are not written; NULL ends */
 } TreeWay;
 
 /* Makes 'folder' (0711), which must not be there yet.  SYSTEM: what was begun is removed. */

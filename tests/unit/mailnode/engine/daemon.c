@@ -38,8 +38,8 @@ static const struct {
 } wants[] = {
     {false, false, 0, ""},
     {false, false, 1, " slapd"},
-    {true, true, 0, " unbound redis clamd rspamd dovecot postfix"},
-    {true, false, 2, " unbound redis slapd rspamd dovecot postfix"},
+    {true, true, 0, " rspamd unbound redis clamd dovecot postfix"},
+    {true, false, 2, " rspamd unbound redis slapd dovecot postfix"},
 };
 
 static void test_wanted(void **state)
