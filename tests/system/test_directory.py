@@ -464,6 +464,39 @@ def test_passwords_changed_by_users(cluster):
     assert tool("ldappasswd", "-s", "third password", login=me).returncode, "who is locked changes nothing"
 
 
+def argon2(parameters, salt_octets=16, hash_octets=32):
+    def text(n):
+        return base64.b64encode(bytes(n)).decode().rstrip("=")
+    return f"{{ARGON2}}$argon2id$v=19${parameters}${text(salt_octets)}${text(hash_octets)}"
+
+
+@pytest.mark.spec("F-179")
+def test_a_hash_of_his_own_making(cluster):
+    """A person's password is what slapd hashed: not 4 GiB of memory at each login, nor a word past the rules."""
+    cluster.site()
+    node = cluster["mx1"]
+    nobody(node)
+    address = cluster.addresses[2]
+    slapd = node.slapd = Slapd(node, listen=[address], certificate=True).start()
+    node.start(wait=True, accounts=False)
+    assert write(node, ADD, USER, "alice", b"correct horse") == ""
+    trust = {"LDAPTLS_CACERT": slapd.certificate, "LDAPTLS_REQCERT": "demand"}
+    me = ["-x", "-H", f"ldaps://{address}", "-D", f"uid=alice,{slapd.people}", "-w", "correct horse"]
+    for value in (argon2("m=4194304,t=100,p=1"), argon2("m=7168,t=5,p=1", 16, 4096), argon2("m=7168,t=5,p=1") + "\n" + argon2("m=9,t=9,p=1"),
+                  "{SSHA}" + base64.b64encode(bytes(28)).decode(), "{CLEARTEXT}x", "{CRYPT}$6$rounds=999999999$x$y", "a clear one"):
+        for change in ("replace", "add"):
+            text = base64.b64encode(value.encode()).decode()
+            done = subprocess.run(["ldapmodify", *me], capture_output=True, text=True, timeout=20, env=environment(trust),
+                                  input=f"dn: uid=alice,{slapd.people}\nchangetype: modify\n{change}: userPassword\n"
+                                  f"userPassword:: {text}\n")
+            assert done.returncode == 50, (change, value, done)
+    assert slapd.bind("alice", "correct horse") == 0
+    done = subprocess.run(["ldappasswd", *me, "-a", "correct horse", "-s", "another one"], capture_output=True, text=True, timeout=20,
+                          env=environment(trust))
+    assert done.returncode == 0, done
+    assert slapd.bind("alice", "correct horse") == 49 and slapd.bind("alice", "another one") == 0
+
+
 def hashes():
     """One password in the forms that other systems keep it in."""
     word, salt = b"correct horse", b"NaCl-4711"
