@@ -152,6 +152,20 @@ static Error *row_put(const Pile *pile, Work *work, size_t i)
     return work_put(work, object, pile_place(pile, i), row->fresh);
 }
 
+/* SPEC F-083, as with 'instance add': behind the others, since the file may say itself where that mail goes.  What comes
+ * back from the past comes as it was. */
+static Error *postmasters_put(const Pile *pile, Work *work)
+{
+    Error *err = NULL;
+
+    for (size_t i = 0; !err && !work->rules.restoring && i < pile->n; i++) {
+        ObjectRef ref = pile_ref(pile, i);
+        if (pile->rows[i].size && !pile->rows[i].same && ref.kind == MAIL__OBJECT__BODY_INSTANCE)
+            err = work_postmaster(work, ref.name);
+    }
+    return err;
+}
+
 Error *pile_put(const Pile *pile, Work *work)
 {
     Error *err = NULL;
@@ -159,7 +173,7 @@ Error *pile_put(const Pile *pile, Work *work)
     for (size_t i = 0; !err && i < pile->n; i++)
         if (pile->rows[i].size && !pile->rows[i].same)
             err = row_put(pile, work, i);
-    return err;
+    return err ? err : postmasters_put(pile, work);
 }
 
 Error *pile_remove(const Pile *pile, Work *work)

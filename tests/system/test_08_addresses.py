@@ -308,3 +308,28 @@ def test_domain_goes_and_comes(mail):
     for command in ("address remove out@example.org", "domain remove example.com --purge --yes",
                     "domain remove example.net --purge --yes"):
         c.ctl(command)
+
+
+INSTANCE = [{"kind": "user-domain", "name": "staff", "user_domain_kind": "internal", "node": "mx1"},
+            {"kind": "instance", "name": "main", "node": "mx1", "hostname": "mx1.example.org", "user_domain": "staff"},
+            {"kind": "domain", "instance": "main", "name": "example.org"}]
+
+
+@pytest.mark.spec("F-083")
+def test_an_instance_of_a_file_has_a_postmaster(cluster):
+    """As one of 'instance add', unless the file says itself where that mail goes; and it comes back out of an export as it was."""
+    c = cluster
+    file = json.dumps({"version": 1, "items": INSTANCE})
+    c.ctl("apply -f -", stdin=file)
+    assert c.ctl("address show postmaster@* -o json").items[0]["to"] == ["public:Postmaster"]
+    assert c["mx1"].tables.lookup("alias", "postmaster@example.org") and c.ctl("public-mailbox list -o name").names == ["Postmaster"]
+    before, revision = c.export(), c.revision
+    c.ctl("apply -f -", stdin=c.ctl("export").out)
+    c.ctl("apply -f -", stdin=file)
+    c.ctl("apply --prune --yes -f -", stdin=c.ctl("export").out)
+    assert c.export() == before and c.revision == revision
+    c.ctl("instance remove main --yes")
+    c.ctl("apply -f -", stdin=json.dumps({"version": 1, "items": INSTANCE + [
+        {"kind": "address", "instance": "main", "name": "postmaster@*", "to": ["user:alice"]}]}))
+    assert c.ctl("address show postmaster@* -o json").items[0]["to"] == ["user:alice"]
+    assert c.ctl("public-mailbox list -o name").names == []
