@@ -229,13 +229,22 @@ static void rows_heard(void *context, uint64_t job, const Envelope *said)
         running_drop(tasks, running);
 }
 
+static Envelope *question_next(JobTasks *tasks)
+{
+    Envelope *envelope = link_take(tasks->link, MAIL__ENVELOPE__BODY_BACKUP_READ);
+
+    return envelope ? envelope : link_take(tasks->link, MAIL__ENVELOPE__BODY_TRACE_READ);
+}
+
 static void questions_take(JobTasks *tasks)
 {
     Envelope *envelope = NULL;
 
-    while (tasks->n < JOBS_MAX && (envelope = link_take(tasks->link, MAIL__ENVELOPE__BODY_BACKUP_READ))) {
+    while (tasks->n < JOBS_MAX && (envelope = question_next(tasks))) {
         Running running = {.question = envelope->id, .session = link_session(tasks->link)};
-        Error *err = jobs_ask(tasks->jobs, envelope->backup_read, rows_heard, tasks, &running.job);
+        Error *err = envelope->body_case == MAIL__ENVELOPE__BODY_TRACE_READ
+                         ? jobs_trace(tasks->jobs, envelope->trace_read, rows_heard, tasks, &running.job)
+                         : jobs_ask(tasks->jobs, envelope->backup_read, rows_heard, tasks, &running.job);
         if (err)
             link_answer_error(tasks->link, envelope->id, &err);
         else

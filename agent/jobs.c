@@ -207,11 +207,17 @@ static Error *task_needs(Luggage *luggage, const Mail__TaskStart *task)
     }
 }
 
+static Error *room_check(const Jobs *jobs)
+{
+    return jobs->n == JOBS_MAX ? error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX) : NULL;
+}
+
 static Error *luggage_open(const Jobs *jobs, Luggage *luggage)
 {
-    Error *err = jobs->n == JOBS_MAX ? error_new(ERROR_UNAVAILABLE, "%d jobs are under way on this node", JOBS_MAX)
-                                     : journal_instance(jobs->with.journal, jobs->with.node, &luggage->instance);
+    Error *err = room_check(jobs);
 
+    if (!err)
+        err = journal_instance(jobs->with.journal, jobs->with.node, &luggage->instance);
     luggage->journal = jobs->with.journal;
     if (!err && !luggage->instance)
         err = error_new(ERROR_CONFLICT, "no instance is placed on node %s", jobs->with.node);
@@ -349,6 +355,18 @@ Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void 
         err = destination_add(&luggage, read->destination);
     luggage_into(&luggage, &body);
     body.read = (Mail__BackupRead *)(uintptr_t)read;
+    if (!err)
+        err = hand_over(jobs, &job, &body);
+    return job_add(jobs, &job, err, ret_job);
+}
+
+Error *jobs_trace(Jobs *jobs, const Mail__TraceRead *read, JobHeard *heard, void *context, uint64_t *ret_job)
+{
+    Mail__EngineTask body = MAIL__ENGINE_TASK__INIT;
+    Job job = {.number = jobs->numbers + 1, .heard = heard, .context = context};
+    Error *err = room_check(jobs);
+
+    body.trace = (Mail__TraceRead *)(uintptr_t)read;
     if (!err)
         err = hand_over(jobs, &job, &body);
     return job_add(jobs, &job, err, ret_job);

@@ -19,7 +19,7 @@ typedef struct JobsParts { /* all outlive the Jobs */
     StoreCopy *copy;
 } JobsParts;
 
-/* What a job says: TaskProgress, BackupRows; its end is a TaskResult, the last BackupRows (with 'last'), or a Failure:
+/* What a job says: TaskProgress, BackupRows, TraceRows; its end is a TaskResult, the last rows (with 'last'), or a Failure:
  * nothing comes behind that.  Borrowed for the call. */
 typedef void JobHeard(void *context, uint64_t job, const Envelope *said);
 
@@ -35,4 +35,6 @@ bool job_is(Mail__TaskStart__VerbCase verb); /* a job's verb, and not a task of 
  * NOT_FOUND: what it names is not stated; UNAVAILABLE: mail-engine is away, or JOBS_MAX run. */
 CHECKED Error *jobs_start(Jobs *jobs, const Mail__TaskStart *task, JobHeard *heard, void *context, uint64_t *ret_job);
 CHECKED Error *jobs_ask(Jobs *jobs, const Mail__BackupRead *read, JobHeard *heard, void *context, uint64_t *ret_job);
+/* About the logs of this node; also where there is no instance now. */
+CHECKED Error *jobs_trace(Jobs *jobs, const Mail__TraceRead *read, JobHeard *heard, void *context, uint64_t *ret_job);
 void jobs_cancel(Jobs *jobs, uint64_t job);

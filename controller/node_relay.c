@@ -1,4 +1,4 @@
-/* Questions for a directory, tables or backups, handed on to the node that holds them; its answers wait here, part by part, for who asked. */
+/* Questions for a directory, tables, backups or logs, handed on to the node that holds them; its answers wait here, part by part, for who asked. */
 #include "node_inside.h"
 
 #include "base/alloc.h"
@@ -130,7 +130,7 @@ bool relay_heard(Nodes *nodes, const Node *node, Envelope **envelope)
         relay->seq++;
         relay->ended =
             (*envelope)->last || (body != MAIL__ENVELOPE__BODY_ACCOUNTS && body != MAIL__ENVELOPE__BODY_TABLES_ROWS &&
-                                  body != MAIL__ENVELOPE__BODY_BACKUP_ROWS);
+                                  body != MAIL__ENVELOPE__BODY_BACKUP_ROWS && body != MAIL__ENVELOPE__BODY_TRACE_ROWS);
         part_take(relay, envelope);
     } else {
         nodes->not_believed++;

@@ -1,5 +1,5 @@
-/* Users and groups, and what tables know of them: handed on to the node that holds these.  They carry passwords: nothing is
- * stored or logged. */
+/* Users and groups, what tables know of them, backups and logs: handed on to the node that holds these.  They carry
+ * passwords: nothing is stored or logged. */
 #include "request_inside.h"
 
 #include "base/alloc.h"
@@ -12,6 +12,7 @@
 enum {
     ANSWER_WAIT_MS = 30 * 1000,
     BACKUP_WAIT_MS = 120 * 1000, /* a repository is opened; what does not answer is given up by the node after 30 s */
+    TRACE_WAIT_MS = 45 * 1000,   /* a node reads its logs for at most 30 s */
     PART_RETRY_MS = 20,
 };
 
@@ -69,6 +70,15 @@ static bool failure_say(Ask *ask, const Mail__Failure *failure)
     return sent;
 }
 
+static bool steps_say(Ask *ask, const Envelope *part)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+
+    envelope.body_case = MAIL__ENVELOPE__BODY_TRACE_ROWS;
+    envelope.trace_rows = part->trace_rows;
+    return ask_say(ask, &envelope, part->last);
+}
+
 static bool backup_say(Ask *ask, const Envelope *part)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
@@ -110,6 +120,8 @@ static bool part_say(Ask *ask, const Relaying *relaying, const Envelope *part)
         return rows_say(ask, part);
     if (part->body_case == MAIL__ENVELOPE__BODY_BACKUP_ROWS)
         return backup_say(ask, part);
+    if (part->body_case == MAIL__ENVELOPE__BODY_TRACE_ROWS)
+        return steps_say(ask, part);
     if (part->body_case == MAIL__ENVELOPE__BODY_FAILURE)
         return failure_say(ask, part->failure);
     if (part->body_case == MAIL__ENVELOPE__BODY_ACCOUNTS)
@@ -369,11 +381,9 @@ static Error *user_form(const char *name, char **ret_name)
     return error_in(text_normalise(MAIL__FIELD_TYPE__ACCOUNT, name, ret_name), "user '%s'", seen);
 }
 
-/* Of the node that the instance is placed on. */
-static void instance_ask(Ask *ask, const Object *instance, Envelope *question, Msec wait_ms, Msec now)
+static void node_ask(Ask *ask, const char *what, const char *node, Envelope *question, Msec wait_ms, Msec now)
 {
-    DEFER(relaying_free)
-    Relaying *relaying = relaying_new(ask, instance->name, instance->instance->node, false, wait_ms, now);
+    DEFER(relaying_free) Relaying *relaying = relaying_new(ask, what, node, false, wait_ms, now);
     Error *err = relay(relaying, question, now);
 
     if (err) {
@@ -383,6 +393,12 @@ static void instance_ask(Ask *ask, const Object *instance, Envelope *question, M
     ask_keep(ask, &relaying_type, relaying);
     ask->at = relaying->until;
     relaying = NULL;
+}
+
+/* Of the node that the instance is placed on. */
+static void instance_ask(Ask *ask, const Object *instance, Envelope *question, Msec wait_ms, Msec now)
+{
+    node_ask(ask, instance->name, instance->instance->node, question, wait_ms, now);
 }
 
 void request_tables(Ask *ask, Envelope **envelope, Msec now)
@@ -423,4 +439,41 @@ void request_backups(Ask *ask, Envelope **envelope, Msec now)
     question.body_case = MAIL__ENVELOPE__BODY_BACKUP_READ;
     question.backup_read = &read;
     instance_ask(ask, instance, &question, BACKUP_WAIT_MS, now);
+}
+
+/* ---- logs ---- */
+
+static bool printable(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
+            return false;
+    return true;
+}
+
+/* The node looks again; this is for when there is none to look. */
+static Error *trace_form(const Ask *ask, const Mail__TraceRead *read)
+{
+    DEFER(object_free) Object *node = NULL;
+    const char *name = read->node ? read->node : "";
+
+    if (!read->wanted || !*read->wanted || !printable(read->wanted))
+        return error_new(ERROR_INVALID, "trace: what is to be found in logs has only printable ASCII");
+    Error *err = store_get(ask->of->with.store, &(ObjectRef){MAIL__OBJECT__BODY_NODE, "", name}, 0, &node);
+    DEFER(xfree) char *seen = shown(name);
+    return err || node ? err : error_new(ERROR_NOT_FOUND, "node %s does not exist", seen);
+}
+
+void request_trace(Ask *ask, Envelope **envelope, Msec now)
+{
+    Envelope question = MAIL__ENVELOPE__INIT;
+    Error *err = trace_form(ask, (*envelope)->trace_read);
+
+    if (err) {
+        ask_fail(ask, err);
+        return;
+    }
+    question.body_case = MAIL__ENVELOPE__BODY_TRACE_READ;
+    question.trace_read = (*envelope)->trace_read;
+    node_ask(ask, "the logs", (*envelope)->trace_read->node, &question, TRACE_WAIT_MS, now);
 }

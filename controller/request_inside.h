@@ -138,7 +138,7 @@ RequestHandler request_node_revoke, request_node_resync, request_task_stop;
 /* ---- request_directory.c: users and groups, what the tables of a node know, and its backups ---- */
 
 RequestHandler request_directory;
-RequestHandler request_tables, request_backups;
+RequestHandler request_tables, request_backups, request_trace;
 bool directory_ask_is(const Ask *ask);
 
 /* ---- request_copy.c ---- */

@@ -41,6 +41,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_DIRECTORY] = request_directory,
     [REQUEST_TABLES] = request_tables,
     [REQUEST_BACKUPS] = request_backups,
+    [REQUEST_TRACE] = request_trace,
     [REQUEST_COPY] = request_copy,
     [REQUEST_SECRETS] = request_secrets,
 };

@@ -248,13 +248,35 @@ static int run_halt(const Args *args)
 
 /* ---- trace: the logs of this node ---- */
 
+static Error *step_print(void *context, TraceStep *step, time_t time)
+{
+    size_t *n = context;
+    (void)time;
+
+    printf("%s  %-11s  %s  %s  %s\n", step->time, step->what, step->program, step->id, buf_text(&step->text));
+    ++*n;
+    return NULL;
+}
+
 static int run_trace(const Args *args)
 {
+    DEFER(trace_free) Trace *trace = NULL;
+    bool more = false;
+    size_t n = 0;
     Error *err = root_check(args->root);
 
     if (!err)
-        err = trace_node(args->root, args->wanted, stdout);
-    return err ? main_fail(program, &err) : 0;
+        err = trace_new(args->wanted, &trace);
+    if (!err)
+        err = trace_node(args->root, trace, step_print, &n, &more);
+    if (!err && n == 0)
+        err = error_hint(error_new(ERROR_NOT_FOUND, "trace: no line of the logs on this node is about it"),
+                         "an address is the whole of it, as in the envelope; a Message-ID is written with its '@'");
+    if (err)
+        return main_fail(program, &err);
+    if (more)
+        printf("... and more: ask for one queue id\n");
+    return 0;
 }
 
 /* ---- job: what mail-engine starts for what takes long ---- */

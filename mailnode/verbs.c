@@ -206,7 +206,7 @@ static bool is_job(const Envelope *envelope)
     const Mail__EngineTask *asked =
         envelope->body_case == MAIL__ENVELOPE__BODY_ENGINE_TASK ? envelope->engine_task : NULL;
 
-    return asked && (asked->read || (asked->task && job_verb(asked->task->verb_case)));
+    return asked && (asked->read || asked->trace || (asked->task && job_verb(asked->task->verb_case)));
 }
 
 static Error *job_begin(Verbs *verbs, Talk *talk)

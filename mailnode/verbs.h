@@ -5,6 +5,7 @@
  *     Refresh   → Done | Failure
  *     Task      → TaskProgress..., TaskResult        (node check, node doctor; jobs, each in a process of its own)
  *               → BackupRows... | Failure             (a question about backups, also a job)
+ *               → TraceRows... | Failure              (what the logs say of a message, also a job)
  *
  * ROOT/run/mailnode/engine/engine.sock, 0660, group mailagent; peers must be root or mailagent.  Requests of one
  * connection are answered in their order; Prepare, Switch and Refresh of all connections one after the other, State at

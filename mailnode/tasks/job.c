@@ -162,6 +162,15 @@ Error *job_rows(Job *job, Mail__BackupRows *rows)
     return say(job, &envelope, false) ? NULL : error_new(ERROR_UNAVAILABLE, "nobody takes the answer");
 }
 
+Error *job_steps(Job *job, Mail__TraceRows *rows)
+{
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+
+    envelope.body_case = MAIL__ENVELOPE__BODY_TRACE_ROWS;
+    envelope.trace_rows = rows;
+    return say(job, &envelope, false) ? NULL : error_new(ERROR_UNAVAILABLE, "nobody takes the answer");
+}
+
 /* ---- what came along ---- */
 
 const Object *job_object(const Job *job, Kind kind, const char *name)
@@ -290,10 +299,16 @@ static void answer_end(Job *job, Error *why)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
     Mail__BackupRows none = MAIL__BACKUP_ROWS__INIT;
+    Mail__TraceRows no_steps = MAIL__TRACE_ROWS__INIT;
     Mail__Failure failure = MAIL__FAILURE__INIT;
 
-    envelope.body_case = MAIL__ENVELOPE__BODY_BACKUP_ROWS;
-    envelope.backup_rows = &none;
+    if (asked(job)->trace) {
+        envelope.body_case = MAIL__ENVELOPE__BODY_TRACE_ROWS;
+        envelope.trace_rows = &no_steps;
+    } else {
+        envelope.body_case = MAIL__ENVELOPE__BODY_BACKUP_ROWS;
+        envelope.backup_rows = &none;
+    }
     if (why) {
         failure = failure_of(why);
         envelope.body_case = MAIL__ENVELOPE__BODY_FAILURE;
@@ -314,9 +329,9 @@ static void carry_out(Job *job)
         err = staged_take(job);
     if (!err && task->task && !verb)
         err = error_new(ERROR_UNSUPPORTED, "mail-engine knows no such job");
-    if (task->read) {
+    if (task->read || task->trace) {
         if (!err)
-            err = job_answer(job, task->read);
+            err = task->read ? job_answer(job, task->read) : job_trace(job, task->trace);
         answer_end(job, err);
     } else {
         if (!err && verb)
@@ -344,7 +359,8 @@ static Error *request_wait(Job *job)
         if (!job->request)
             sleep_until(job, until);
     }
-    if (job->request->body_case != MAIL__ENVELOPE__BODY_ENGINE_TASK || (!asked(job)->task) == (!asked(job)->read))
+    if (job->request->body_case != MAIL__ENVELOPE__BODY_ENGINE_TASK ||
+        (asked(job)->task != NULL) + (asked(job)->read != NULL) + (asked(job)->trace != NULL) != 1)
         return error_new(ERROR_INVALID, "a job is a task or a question");
     return NULL;
 }

@@ -34,6 +34,7 @@ void job_found(Job *job, Mail__FactState severity, const char *where, const char
 void job_over_quota(Job *job);
 /* One part of the answer to a question. */
 CHECKED Error *job_rows(Job *job, Mail__BackupRows *rows);
+CHECKED Error *job_steps(Job *job, Mail__TraceRows *rows);
 
 /* Objects that the agent sent along: NULL when there is none of that kind and name (name NULL: the first of the kind).
  * Borrowed for the life of the job. */
@@ -58,3 +59,4 @@ typedef Error *JobVerb(Job *job, const Mail__TaskStart *task, char **ret_verdict
 /* Of the program that links this: job_table.c. */
 JobVerb *job_verb(Mail__TaskStart__VerbCase verb); /* NULL: no job */
 CHECKED Error *job_answer(Job *job, const Mail__BackupRead *read);
+CHECKED Error *job_trace(Job *job, const Mail__TraceRead *read); /* gives root away: the last that a job does */

@@ -8,15 +8,17 @@
 #include <strings.h>
 #include <uthash.h>
 
-enum { SHOWN_MAX = 1000, ID_LEN_MIN = 6, ID_LEN_MAX = 32, PROGRAM_LEN_MAX = 40 };
+enum { SHOWN_MAX = 1000, ID_LEN_MIN = 6 };
 
 typedef struct QueueId {
-    char text[ID_LEN_MAX + 1];
+    char text[TRACE_ID_MAX + 1];
     UT_hash_handle hh;
 } QueueId;
 
 struct Trace {
     char *wanted;
+    char *joined[TRACE_JOINED_MAX]; /* Message-IDs */
+    size_t n_joined;
     QueueId *ids;
     bool full;
 };
@@ -50,7 +52,7 @@ typedef struct Line {
 
 static bool id_valid(Span id)
 {
-    if (id.len < ID_LEN_MIN || id.len > ID_LEN_MAX)
+    if (id.len < ID_LEN_MIN || id.len > TRACE_ID_MAX)
         return false;
     for (size_t i = 0; i < id.len; i++)
         if (!strchr("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", id.at[i]))
@@ -90,7 +92,7 @@ static bool line_read(const char *text, Line *ret_line)
     program += sizeof " postfix/" - 1;
     size_t len = strcspn(program, "[ ");
     const char *pid_end = program + len + strcspn(program + len, "]");
-    if (program[len] != '[' || len > PROGRAM_LEN_MAX || !begins(pid_end, "]: "))
+    if (program[len] != '[' || len > TRACE_PROGRAM_MAX || !begins(pid_end, "]: "))
         return false;
     const char *id = pid_end + 3;
     size_t id_len = strcspn(id, ": ");
@@ -160,6 +162,14 @@ static bool same(const Trace *trace, Span value)
     return value.at && strlen(trace->wanted) == value.len && strncasecmp(trace->wanted, value.at, value.len) == 0;
 }
 
+static bool same_message(const Trace *trace, Span id)
+{
+    for (size_t i = 0; i < trace->n_joined; i++)
+        if (span_is(id, trace->joined[i]))
+            return true;
+    return span_is(id, trace->wanted);
+}
+
 /* "; from=<a> to=<b> proto=ESMTP helo=<c>" up to the end of the line.  An address in quotes may hold the same words, but not
  * the end of the line behind them. */
 static bool envelope_is(const Trace *trace, const char *rest)
@@ -186,7 +196,7 @@ static bool names_wanted(const Trace *trace, const char *rest)
 
     Span value = field(&at, "message-id=");
     if (value.at)
-        return span_is(value, trace->wanted);
+        return same_message(trace, value);
     value = field(&at, "from=");
     if (value.at)
         return same(trace, value);
@@ -219,24 +229,44 @@ static void id_add(Trace *trace, Span id)
     HASH_ADD_KEYPTR(hh, trace->ids, one->text, id.len, one);
 }
 
-Error *trace_new(const char *wanted, Trace **ret_trace)
+/* What a line could have: nothing else is compared with them, or shown. */
+static Error *wanted_check(const char *wanted, size_t len)
 {
-    size_t len = strlen(wanted);
-
-    if (len > 2 && wanted[0] == '<' && wanted[len - 1] == '>')
-        wanted++, len -= 2;
     if (len == 0 || len > TRACE_WANTED_MAX)
         return error_new(ERROR_INVALID, "trace: write a queue id, a Message-ID or an address, of at most %d octets",
                          TRACE_WANTED_MAX);
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)wanted[i] < 0x20 || (unsigned char)wanted[i] >= 0x7f)
             return error_new(ERROR_INVALID, "trace: what is to be found in logs has only printable ASCII");
+    return NULL;
+}
+
+Error *trace_new(const char *wanted, Trace **ret_trace)
+{
+    size_t len = strlen(wanted);
+
+    if (len > 2 && wanted[0] == '<' && wanted[len - 1] == '>')
+        wanted++, len -= 2;
+    Error *err = wanted_check(wanted, len);
+    if (err)
+        return err;
     Trace *trace = xcalloc(1, sizeof *trace);
     trace->wanted = xstrndup(wanted, len);
     if (id_valid((Span){trace->wanted, len}))
         id_add(trace, (Span){trace->wanted, len});
     *ret_trace = trace;
     return NULL;
+}
+
+Error *trace_join(Trace *trace, const char *message_id)
+{
+    Error *err = wanted_check(message_id, strlen(message_id));
+
+    if (!err && trace->n_joined == TRACE_JOINED_MAX)
+        err = error_new(ERROR_INVALID, "trace: more than %d messages at once", TRACE_JOINED_MAX);
+    if (!err)
+        trace->joined[trace->n_joined++] = xstrdup(message_id);
+    return err;
 }
 
 void trace_free(Trace **trace)
@@ -250,6 +280,8 @@ void trace_free(Trace **trace)
         free(one);
         one = next;
     }
+    for (size_t i = 0; i < (*trace)->n_joined; i++)
+        free((*trace)->joined[i]);
     free((*trace)->wanted);
     free(*trace);
     *trace = NULL;
@@ -352,6 +384,30 @@ static void show(Buf *out, Span text)
     }
 }
 
+static void span_into(Span text, char *to, size_t size)
+{
+    DEFER(buf_done) Buf shown = {0};
+
+    show(&shown, text);
+    snprintf(to, size, "%s", buf_text(&shown));
+}
+
+/* That another node's lines have, too. */
+static char *message_id_of(const Line *line)
+{
+    const char *at = line->rest;
+    Span value = span_is(line->program, "cleanup") ? field(&at, "message-id=") : nothing;
+
+    if (!value.at)
+        return NULL;
+    Error *err = wanted_check(value.at, value.len);
+    if (err) {
+        error_free(&err);
+        return NULL;
+    }
+    return xstrndup(value.at, value.len);
+}
+
 /* 450 of "RCPT from host[1.2.3.4]: 450 4.2.1 ...": the filter's and smtpd's refusals alike. */
 static bool put_off(const char *rest)
 {
@@ -380,10 +436,15 @@ bool trace_step(const Trace *trace, const char *text, TraceStep *ret_step)
     if (strcmp(ret_step->what, "refused") == 0 && put_off(line.rest))
         ret_step->what = "put off";
     memcpy(ret_step->time, line.time, sizeof line.time);
-    show(&ret_step->text, line.program);
-    buf_append_text(&ret_step->text, "  ");
-    show(&ret_step->text, refused ? (Span){"-", 1} : line.id);
-    buf_append_text(&ret_step->text, "  ");
+    span_into(line.program, ret_step->program, sizeof ret_step->program);
+    span_into(refused ? (Span){"-", 1} : line.id, ret_step->id, sizeof ret_step->id);
     show(&ret_step->text, (Span){line.rest, strlen(line.rest)});
+    ret_step->message_id = message_id_of(&line);
     return true;
+}
+
+void trace_step_done(TraceStep *step)
+{
+    buf_done(&step->text);
+    xfree(&step->message_id);
 }

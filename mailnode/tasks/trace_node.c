@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,7 +26,7 @@ typedef struct Node {
     size_t n_steps;
     bool more; /* steps than are shown */
     Msec until;
-    int month; /* 1 to 12, now */
+    struct tm now; /* local, as the logs are */
 } Node;
 
 static void node_done(Node *node)
@@ -33,7 +34,7 @@ static void node_done(Node *node)
     for (size_t i = 0; i < node->n_files; i++)
         fclose(node->files[i]);
     for (size_t i = 0; i < node->n_steps; i++)
-        buf_done(&node->steps[i].text);
+        trace_step_done(&node->steps[i]);
     free(node->steps);
 }
 
@@ -72,7 +73,7 @@ static void step_keep(Node *node, const Trace *trace, const char *line)
         return;
     if (node->n_steps == TRACE_STEPS_MAX) {
         node->more = true;
-        buf_done(&step.text);
+        trace_step_done(&step);
         return;
     }
     node->steps[node->n_steps++] = step;
@@ -116,51 +117,63 @@ static int by_time(const void *one, const void *other, void *context)
 {
     const Node *node = context;
     const TraceStep *a = &node->steps[*(const size_t *)one], *b = &node->steps[*(const size_t *)other];
-    int order = age(a, node->month) - age(b, node->month);
+    int order = age(a, node->now.tm_mon + 1) - age(b, node->now.tm_mon + 1);
 
     if (!order)
         order = strcmp(a->time, b->time);
     return order ? order : *(const size_t *)one < *(const size_t *)other ? -1 : 1;
 }
 
-static void print(Node *node, const Trace *trace, FILE *out)
+static int number(const char *two)
+{
+    return (two[0] - '0') * 10 + two[1] - '0';
+}
+
+/* "11-28 19:09:18" */
+static time_t time_of(const TraceStep *step, const struct tm *now)
+{
+    int month = number(step->time) - 1;
+    struct tm local = {.tm_year = now->tm_year - (month > now->tm_mon),
+                       .tm_mon = month,
+                       .tm_mday = number(step->time + 3),
+                       .tm_hour = number(step->time + 6),
+                       .tm_min = number(step->time + 9),
+                       .tm_sec = number(step->time + 12),
+                       .tm_isdst = -1};
+
+    return mktime(&local);
+}
+
+static Error *tell(Node *node, TraceHeard *heard, void *context)
 {
     DEFER(xfree) size_t *order = xcalloc(node->n_steps + 1, sizeof *order);
+    Error *err = NULL;
 
     for (size_t i = 0; i < node->n_steps; i++)
         order[i] = i;
     qsort_r(order, node->n_steps, sizeof *order, by_time, node);
-    for (size_t i = 0; i < node->n_steps; i++) {
-        TraceStep *step = &node->steps[order[i]];
-        fprintf(out, "%s  %-11s  %s\n", step->time, step->what, buf_text(&step->text));
-    }
-    if (node->more || trace_full(trace))
-        fprintf(out, "... and more: ask for one queue id\n");
+    for (size_t i = 0; !err && i < node->n_steps; i++)
+        err = heard(context, &node->steps[order[i]], time_of(&node->steps[order[i]], &node->now));
+    return err;
 }
 
-Error *trace_node(const char *root, const char *wanted, FILE *out)
+Error *trace_node(const char *root, Trace *trace, TraceHeard *heard, void *context, bool *ret_more)
 {
     DEFER(node_done) Node node = {.until = clock_ms() + TRACE_MS};
-    DEFER(trace_free) Trace *trace = NULL;
     time_t now = time(NULL);
-    struct tm local;
 
-    Error *err = trace_new(wanted, &trace);
-    if (!err)
-        err = files_open(&node, root);
+    localtime_r(&now, &node.now);
+    Error *err = files_open(&node, root);
     if (!err)
         err = proc_become("nobody"); /* what strangers wrote is not read as root */
     if (err)
         return err;
-    node.month = localtime_r(&now, &local) ? local.tm_mon + 1 : 1;
     node.steps = xcalloc(TRACE_STEPS_MAX, sizeof *node.steps);
     err = read_all(&node, trace, false);
     if (!err)
         err = read_all(&node, trace, true);
-    if (!err && !node.n_steps)
-        err = error_hint(error_new(ERROR_NOT_FOUND, "trace: no line of the logs on this node is about it"),
-                         "an address is the whole of it, as in the envelope; a Message-ID is written with its '@'");
     if (!err)
-        print(&node, trace, out);
+        err = tell(&node, heard, context);
+    *ret_more = node.more || trace_full(trace);
     return err;
 }

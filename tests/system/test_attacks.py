@@ -12,9 +12,9 @@ import control_pb2
 ADMIN_ASKS = {"change", "apply_begin", "apply_part", "apply_end", "list", "get_history", "get_diff", "revert", "rollback",
               "get_status", "get_events", "node_token", "node_revoke", "node_resync", "task_new", "get_tasks", "task_wait",
               "task_stop", "wait", "directory", "tables_read",
-              "backup_read", "store_copy", "secrets_read"}
+              "backup_read", "trace_read", "store_copy", "secrets_read"}
 NODE_SAYS = {"hello", "applied", "refused", "prepared", "failure", "done", "task_progress", "task_result", "report", "pong",
-             "accounts", "tables_rows", "backup_rows", "store_copy_read"}
+             "accounts", "tables_rows", "backup_rows", "store_copy_read", "trace_rows"}
 
 
 @pytest.mark.spec("S35")

@@ -1,4 +1,5 @@
 """Three nodes with all real daemons exchange mail: found by DNS, and by relay rules; what goes round in circles comes back once."""
+import json
 import os
 import re
 import subprocess
@@ -137,6 +138,76 @@ def test_what_goes_in_circles_comes_back_once(three):
     wait_until(lambda: nothing_waits(c), "nothing waits", 15)
     assert len(came_back(c["mx3"], "carol")) == 1
     assert before == (len(c["mx1"].mailbox("alice")), len(c["mx2"].mailbox("bob"))), "and no copies on the way"
+
+
+def trace(c, wanted, *more, code=0):
+    """The document, once the lines of all that is over are written."""
+    return json.loads(c.ctl("trace", "-o", "json", *more, "--", wanted, code=code).out)
+
+
+def steps(document, *nodes):
+    return [(s["node"], s["step"]) for s in document["items"] if s["step"] and s["node"] in nodes]
+
+
+@pytest.mark.spec("F-002")
+def test_the_way_of_a_message_over_nodes(three):
+    """Asked for by any of its names, a message's way is the same: filtered, expanded and relayed on one node, delivered on the
+    next, bounced where nobody is; who is away is named, and a Message-ID that looks like an address is none."""
+    c = three
+    c.ctl("address add team@one.test to=alice,bob@two.test,nobody@two.test -i one")
+    message = text_message("carol@three.test", ["team@one.test"], "traced")
+    message.replace_header("Message-ID", "<traced.1@three.test>")
+    posed = text_message("remote@else.test", ["bob@two.test"], "posed")
+    posed.replace_header("Message-ID", "<team@one.test>")
+    c.ctl(f"relay add recipient one.test -i three host={c['mx1'].address} tls=off", code=(0, 6))
+    c["mx3"].submit("carol", "carol@three.test", ["team@one.test"], message)
+    c["mx2"].deliver("remote@else.test", ["bob@two.test"], posed)
+    wait_until(lambda: "traced" in subjects(c["mx2"], "bob") and "posed" in subjects(c["mx2"], "bob"), "delivered", 30)
+    wait_until(lambda: nothing_waits(c), "nothing waits", 30)
+
+    def whole():
+        said = trace(c, "<traced.1@three.test>")
+        return said if len([s for s in said["items"] if s["step"] == "done"]) >= 3 else None
+    said = wait_until(whole, "all is written", 30)
+    assert said["away"] == [] and said["more"] is False
+    here = [s for s in said["items"] if s["step"]]
+    order = [(s["node"], s["step"]) for s in here]
+    for earlier, later in ((("mx3", "accepted"), ("mx3", "delivered")), (("mx1", "accepted"), ("mx1", "delivered")),
+                           (("mx1", "bounced"), ("mx1", "told sender")), (("mx2", "accepted"), ("mx2", "delivered"))):
+        assert order.index(earlier) < order.index(later), order
+    assert {n for n, what in order if what == "filter"} == {"mx1", "mx2", "mx3"}, order
+    assert [s["time"] for s in said["items"]] == sorted(s["time"] for s in said["items"])
+    told = [s["text"] for s in here if s["node"] == "mx1" and s["step"] == "delivered"]
+    assert any("orig_to=<team@one.test>" in text for text in told) and any("bob@two.test" in text for text in told), told
+    assert not any("posed" in s["text"] or "remote@else.test" in s["text"] for s in said["items"])
+    for node in NAMES:   # a queue id is one node's, and the way is the same
+        queue_id = next(s["queue_id"] for s in here if s["node"] == node and s["step"] == "accepted")
+        assert {s["queue_id"] for s in trace(c, queue_id)["items"]} == {s["queue_id"] for s in said["items"]}, node
+    table = c.ctl("trace", "traced.1@three.test").out.splitlines()
+    assert table[0].split() == ["TIME", "NODE", "STEP", "PROGRAM", "QUEUE-ID", "TEXT"] and len(table) == len(said["items"]) + 1
+    assert {s["node"] for s in trace(c, "traced.1@three.test", "--node", "mx2")["items"]} == {"mx2"}
+    # One way of the posing message, by its queue id: not the mail of that address.
+    posing = [s["queue_id"] for s in trace(c, "remote@else.test")["items"]]
+    assert len(set(posing)) == 1, posing
+
+    for wanted, code, words in (("never.was@three.test", 4, "no line of the logs"), ("a\x1b[2Jb", 3, "printable"), ("a\nb", 3, "printable"),
+                                ("x" * 1001, 3, "at most 1000"), ("ünicode@one.test", 3, "printable")):
+        refused = c.ctl("trace", "--", wanted, code=code)
+        assert words in refused.err and refused.out == "" and "\x1b" not in refused.err, refused
+        assert len(refused.err.splitlines()) == 1 + refused.err.count("hint: "), refused
+    assert c.ctl("trace", "--node", "mx9", "x@y.test", code=4).out == ""
+    c["mx3"].agent.kill()
+    try:
+        wait_until(lambda: not c.online("mx3"), "seen as away", 60)
+        without = c.ctl("trace", "traced.1@three.test", code=7)
+        assert "not asked: mx3: offline" in without.err and "mx1" in without.out and "mx2" in without.out, without
+        document = trace(c, "traced.1@three.test", code=7)
+        assert [a["node"] for a in document["away"]] == ["mx3"] and steps(document, "mx1") == [o for o in order if o[0] == "mx1"]
+        assert "mx3" in c.ctl("trace", "never.was@three.test", code=11).err
+    finally:
+        c["mx3"].start_agent()
+        wait_until(lambda: c.online("mx3"), "back", 30)
+    c.ctl("address remove team@one.test -i one")
 
 
 @pytest.mark.spec("F-134", "S30")

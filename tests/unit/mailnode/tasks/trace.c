@@ -3,6 +3,7 @@
 
 #include "expect.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ static char *steps_of(const char *wanted, const char *const *lines, size_t n)
         if (!trace_step(trace, lines[i], &step))
             continue;
         buf_printf(&steps, "%s%s", steps.size ? "," : "", step.what);
-        buf_done(&step.text);
+        trace_step_done(&step);
     }
     char *text = strdup(buf_text(&steps));
     buf_done(&steps);
@@ -140,14 +141,41 @@ static void test_shown(void **state)
     ok(trace_new(QID, &trace));
     assert_true(trace_step(trace, "Feb  3 01:02:03 mx1 postfix/smtpd[1]: " QID ": client=\x1b[2J\xff\x7f", &step));
     assert_string_equal(step.time, "02-03 01:02:03");
-    assert_string_equal(buf_text(&step.text), "smtpd  " QID "  client=\\x1b[2J\\xff\\x7f");
-    buf_done(&step.text);
+    assert_string_equal(step.program, "smtpd");
+    assert_string_equal(step.id, QID);
+    assert_string_equal(buf_text(&step.text), "client=\\x1b[2J\\xff\\x7f");
+    trace_step_done(&step);
     int at = snprintf(line, sizeof line, AT "smtpd[1]: " QID ": client=");
     memset(line + at, 'x', sizeof line - 1 - (size_t)at);
     line[sizeof line - 1] = '\0';
     assert_true(trace_step(trace, line, &step));
     assert_in_range(step.text.size, 900, 1100);
-    buf_done(&step.text);
+    trace_step_done(&step);
+}
+
+/* Another node's Message-ID finds the message of that id, and nobody's mail by an address that looks like one. */
+static void test_joined(void **state)
+{
+    DEFER(trace_free) Trace *trace = NULL;
+    TraceStep step;
+    (void)state;
+
+    ok(trace_new("ZZZZZZZ1", &trace));
+    ok(trace_join(trace, "someone@remote.test"));
+    for (size_t i = 0; i < N_ROUTE; i++)
+        trace_look(trace, route[i]);
+    for (size_t i = 0; i < N_ROUTE; i++)
+        assert_false(trace_step(trace, route[i], &step));
+    fails(trace_join(trace, "a\nb"), ERROR_INVALID, "printable");
+    ok(trace_join(trace, "bc5d511a@test"));
+    for (size_t i = 0; i < N_ROUTE; i++)
+        trace_look(trace, route[i]);
+    assert_true(trace_step(trace, route[1], &step));
+    assert_string_equal(step.message_id, "bc5d511a@test");
+    trace_step_done(&step);
+    for (size_t i = 2; i < TRACE_JOINED_MAX; i++)
+        ok(trace_join(trace, "one@test"));
+    fails(trace_join(trace, "one@test"), ERROR_INVALID, "more than 50");
 }
 
 static void test_wanted(void **state)
@@ -203,9 +231,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_route), cmocka_unit_test(test_attempts), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_shown), cmocka_unit_test(test_wanted),   cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_route),  cmocka_unit_test(test_attempts), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_shown),  cmocka_unit_test(test_joined),   cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_broken), cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
