@@ -1,5 +1,6 @@
 /* mail-engine: the node's root half.  Renders, checks and switches configuration; starts and watches the daemons. */
 #include "engine/change.h"
+#include "engine/junk.h"
 #include "engine/layout.h"
 #include "engine/logs.h"
 #include "tasks/job.h"
@@ -105,10 +106,12 @@ typedef struct Engine {
     Change *change;
     Verbs *verbs;
     Logs *logs;
+    Junk *junk;
 } Engine;
 
 static void engine_free(Engine *engine) /* the daemons go on */
 {
+    junk_free(&engine->junk);
     logs_free(&engine->logs);
     verbs_free(&engine->verbs);
     change_free(&engine->change);
@@ -175,9 +178,11 @@ static Error *engine_open(const char *root, Engine *engine)
                                       .supervise = engine->supervise,
                                       .happened = engine->happened},
                         &engine->verbs);
-    if (!err)
-        engine->logs = logs_new(engine->root);
-    return err;
+    if (err)
+        return err;
+    engine->logs = logs_new(engine->root);
+    engine->junk = junk_new(engine->root, engine->happened);
+    return NULL;
 }
 
 static int run(const Args *args)
@@ -196,11 +201,13 @@ static int run(const Args *args)
         change_run(engine.change, now);       /* the change under way */
         verbs_run(engine.verbs, now);         /* what the agent asks, and the answers */
         logs_run(engine.logs, now);
+        junk_run(engine.junk, engine.change, now);
         Waiter wake = waiter_start();
         supervise_wait(engine.supervise, &wake);
         change_wait(engine.change, &wake);
         verbs_wait(engine.verbs, &wake);
         logs_wait(engine.logs, &wake);
+        junk_wait(engine.junk, &wake);
         waiter_block(&wake); /* the only place that sleeps */
     }
     log_info("stopped, the daemons go on");
