@@ -129,7 +129,8 @@ static void folders(DovecotConf *cf, const NodeState *state)
     dovecotconf_end(cf);
 }
 
-/* A store of its own: in a user's it would be seen through what users share, too. */
+/* A store of its own: in a user's it would be seen through what users share, too.  INDEXPVT holds \Seen alone, for each
+ * user at his home; what is in the names of the files stays there, and counts again when it is switched back. */
 static void public_mailboxes(DovecotConf *cf, const NodeState *state)
 {
     DEFER(xfree) char *folder = dovecot_place(PLACE_PUBLIC, state);
@@ -139,7 +140,7 @@ static void public_mailboxes(DovecotConf *cf, const NodeState *state)
     dovecotconf_set(cf, "type", "public");
     dovecotconf_set(cf, "separator", "/");
     dovecotconf_set(cf, "prefix", PUBLIC_FOLDERS "/");
-    dovecotconf_expanded(cf, "location", location, "");
+    dovecotconf_expanded(cf, "location", location, state->settings->shared_seen ? "" : ":INDEXPVT=~/public-seen");
     dovecotconf_set(cf, "list", "children");
     dovecotconf_yes(cf, "subscriptions", false);
     dovecotconf_end(cf);

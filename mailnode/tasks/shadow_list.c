@@ -90,8 +90,10 @@ bool shadow_child(ShadowLevel level, const char *name, ShadowLevel *ret_level)
         child = LEVEL_HOME;
         is = true;
     } else if (level == LEVEL_HOME) {
-        child = strcmp(name, "sieve") == 0 ? LEVEL_SCRIPTS : LEVEL_STORE;
-        is = child == LEVEL_SCRIPTS || strcmp(name, "Maildir") == 0;
+        child = strcmp(name, "sieve") == 0         ? LEVEL_SCRIPTS
+                : strcmp(name, "public-seen") == 0 ? LEVEL_MAILDIRS
+                                                   : LEVEL_STORE;
+        is = child != LEVEL_STORE || strcmp(name, "Maildir") == 0;
     } else if (level == LEVEL_STORE || level == LEVEL_MAILDIRS) {
         is = is_subfolder(name);
     }

@@ -316,3 +316,61 @@ def test_postmaster_is_there_from_the_beginning(mail):
     c.ctl("public-mailbox add Postmaster address=none")
     c.ctl("address set postmaster@* to=public:Postmaster")
     c.ctl("domain remove other.example --yes")
+
+
+def seen(imap, name):
+    """Which messages the session sees as read, one 0 or 1 each."""
+    assert imap.link.select(quoted("Public/" + name), readonly=True)[0] == "OK", name
+    _, answers = imap.link.fetch("1:*", "(FLAGS)")
+    return [int(b"\\Seen" in a) for a in answers if a]
+
+
+@pytest.mark.spec("F-141")
+def test_read_marks_are_everybodys_or_each_ones(mail):
+    """Shared: what she reads he has read.  Private: each begins with those, and has his own from then on.  Switching there and
+    back loses no mail and no mark."""
+    node, c = mail, mail.cluster
+    ledger = PublicLedger(node)
+    c.ctl("public-mailbox add Marks acl=user:alice:full,user:bob:lrs")
+    for _ in range(2):
+        ledger.send(["marks@example.org"], {"public:Marks": 1})
+    ledger.settle()
+
+    def read(user, number, how="+FLAGS"):
+        with node.imap(user) as imap:
+            assert imap.link.select(quoted("Public/Marks"))[0] == "OK"
+            assert imap.link.store(str(number), how, r"(\Seen)")[0] == "OK"
+
+    def marks():
+        out = {}
+        for user in ("alice", "bob"):
+            with node.imap(user) as imap:
+                out[user] = seen(imap, "Marks")
+        return out
+
+    def switch(to):
+        c.ctl(f"settings set shared-seen={to}", timeout=60)
+        node.wait_ready()
+    read("alice", 1)
+    assert marks() == {"alice": [1, 0], "bob": [1, 0]}
+    switch("no")
+    assert marks() == {"alice": [1, 0], "bob": [1, 0]}, "each begins with what was read"
+    read("alice", 2)
+    assert marks() == {"alice": [1, 1], "bob": [1, 0]}
+    read("bob", 1, "-FLAGS")
+    assert marks() == {"alice": [1, 1], "bob": [0, 0]}
+    with node.imap("alice") as imap:   # other flags are everybody's
+        assert imap.link.select(quoted("Public/Marks"))[0] == "OK"
+        assert imap.link.store("2", "+FLAGS", r"(\Flagged)")[0] == "OK"
+    with node.imap("bob") as imap:
+        assert imap.link.select(quoted("Public/Marks"), readonly=True)[0] == "OK"
+        assert rb"\Flagged" in imap.link.fetch("2", "(FLAGS)")[1][0]
+    ledger.settle()
+    switch("yes")
+    assert marks() == {"alice": [1, 0], "bob": [1, 0]}, "those from before"
+    switch("no")
+    assert marks() == {"alice": [1, 1], "bob": [0, 0]}
+    switch("")
+    ledger.settle()
+    assert "shared" in c.ctl("settings set shared-seen=perhaps", code=3).err
+    c.ctl("public-mailbox remove Marks --yes")

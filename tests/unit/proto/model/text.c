@@ -118,6 +118,7 @@ static const char every_kind[] = "version: 1\n"
                                  "    login_mode: security\n"
                                  "    over_quota: reject\n"
                                  "    restore_reserve: 2G\n"
+                                 "    shared_seen: no\n"
                                  "  - kind: filter\n"
                                  "    instance: main\n"
                                  "    antivirus: false\n"
@@ -202,7 +203,7 @@ static const char every_kind_json[] =
     "\"sender_login_match\":\"include-groups\",\"sender_login_exempt\":[\"alice\"]},\n"
     "{\"kind\":\"settings\",\"instance\":\"main\",\"message_size\":\"50M\",\"queue_lifetime\":\"2d\","
     "\"delay_warning\":\"4h\",\"junk\":false,\"junk_folder\":\"Junk/2\",\"login_mode\":\"security\","
-    "\"over_quota\":\"reject\",\"restore_reserve\":\"2G\"},\n"
+    "\"over_quota\":\"reject\",\"restore_reserve\":\"2G\",\"shared_seen\":false},\n"
     "{\"kind\":\"filter\",\"instance\":\"main\",\"antivirus\":false,\"infected\":\"reject\",\"scanner_away\":\"pass\","
     "\"spam_flag\":5,\"deny\":12.25},\n"
     "{\"kind\":\"tls\",\"instance\":\"main\",\"follow_certificate\":\"/etc/ssl/mail.pem\","
@@ -262,7 +263,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
         fail_msg("%s", err->what);
     assert_int_equal(yaml.n, 16);
     same_text(buf_text(&yaml.places),
-              "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:48 f:55 f:59 f:63 f:70 f:78 f:87 f:91 f:100 ");
+              "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:49 f:56 f:60 f:64 f:71 f:79 f:88 f:92 f:101 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
