@@ -138,6 +138,8 @@ def test_what_goes_in_circles_comes_back_once(three):
     wait_until(lambda: nothing_waits(c), "nothing waits", 15)
     assert len(came_back(c["mx3"], "carol")) == 1
     assert before == (len(c["mx1"].mailbox("alice")), len(c["mx2"].mailbox("bob"))), "and no copies on the way"
+    for user, instance in (("alice", "one"), ("bob", "two")):
+        c.ctl(f"mailbox set {user} forward= keep-copy= -i {instance}")
 
 
 def trace(c, wanted, *more, code=0):
