@@ -1,7 +1,6 @@
-/* junk.h - what lies in Junk longer than it should goes, also of who neither logs in nor gets mail (SPEC F-050, F-131)
+/* junk.h - what lies in Junk longer than it should goes, whoever logs in or does not (SPEC F-050, F-131)
  *
- * Dovecot itself expunges by each user's 'autoexpunge', where a session or a delivery of his ends.  The rest is done here,
- * once an hour (MAILNODE_JUNK_MS): a child with the uid of vmail asks mail.db for each user's days and looks whether his
+ * Once an hour (MAILNODE_JUNK_MS) a child with the uid of vmail asks mail.db for each user's days and looks whether his
  * folder holds a file of that age; for those alone doveadm is run, one after the other, which decides by the day a message
  * was saved.  Without a junk folder nothing is done.  A failure is a happening, and the next ones are tried.
  *

@@ -32,31 +32,6 @@ static DovecotConf sql_in(FileSet *out, const char *path, const NodeState *state
     return cf;
 }
 
-/* As the settings' paths have a folder's name (settings_section_escape), as an identifier of SQL, and with %% for the query's
- * own expansion.  Each was tried: with anything else the setting goes nowhere, without a word. */
-static void column_part(Buf *out, char c)
-{
-    static const struct {
-        char c;
-        const char *text;
-    } escapes[] = {{'/', "\\s"}, {'\\', "\\\\"}, {' ', "\\_"}, {',', "\\+"}, {'=', "\\e"}, {'"', "\"\""}, {'%', "%%"}};
-
-    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++)
-        if (escapes[i].c == c) {
-            buf_append_text(out, escapes[i].text);
-            return;
-        }
-    buf_append(out, &c, 1);
-}
-
-static void retention_column(Buf *query, const char *junk_folder)
-{
-    buf_append_text(query, QUERY_USERDB_RETENTION "\"namespace/inbox/mailbox/");
-    for (const char *at = junk_folder; *at; at++)
-        column_part(query, *at);
-    buf_append_text(query, "/autoexpunge\"");
-}
-
 /* Inside a string of SQL, where Dovecot expands. */
 static void string_part(Buf *query, const char *text)
 {
@@ -68,16 +43,10 @@ static void user_query(DovecotConf *sql, const NodeState *state)
 {
     DEFER(buf_done) Buf query = {0};
     DEFER(xfree) char *folder = dovecot_place(PLACE_PUBLIC, state);
-    bool junk = state->settings->junk;
 
-    buf_append_text(&query, QUERY_USERDB_FIELDS);
-    if (junk)
-        retention_column(&query, state->settings->junk_folder);
-    buf_append_text(&query, QUERY_USERDB_PLAIN QUERY_USERDB_FROM);
-    buf_append_text(&query, junk ? QUERY_USERDB_PUBLIC_BEGIN(", NULL") : QUERY_USERDB_PUBLIC_BEGIN(""));
+    buf_append_text(&query, QUERY_USERDB_FIELDS QUERY_USERDB_PLAIN QUERY_USERDB_FROM QUERY_USERDB_PUBLIC_BEGIN);
     string_part(&query, folder);
-    buf_append_text(&query, QUERY_USERDB_PUBLIC_END);
-    buf_append_text(&query, junk ? QUERY_USERDB_ENDS(", NULL") : QUERY_USERDB_ENDS(""));
+    buf_append_text(&query, QUERY_USERDB_PUBLIC_END QUERY_USERDB_END);
     dovecotconf_set(sql, "user_query", buf_text(&query));
 }
 

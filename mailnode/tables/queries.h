@@ -85,23 +85,22 @@
     " WHERE (o.open=0 OR EXISTS (SELECT 1 FROM gone WHERE kind='u' AND name='%Ln'))"                                   \
     " AND NOT EXISTS (SELECT 1 FROM userdb WHERE name='%Ln')"
 
-/* Dovecot's userdb.  0 bytes is no limit; an autoexpunge of 0 is off.  sieve_user_email: whom automatic replies are
- * from; a user without an address gets none.  The junk folder's own name, not its label in dovecot.conf, is in the last
- * column's: the renderer puts the query together; without a junk folder that column is left out. */
+/* Dovecot's userdb.  0 bytes is no limit.  sieve_user_email: whom automatic replies are from; a user without an address
+ * gets none.  How long his junk is kept is no field of his: autoexpunge would open that folder with each login and each
+ * delivery (engine/junk.h). */
 #define QUERY_USERDB_FIELDS                                                                                            \
     "SELECT u.name AS user, '*:bytes=' || coalesce(u.quota, p.quota) AS quota_rule, u.acl_groups AS acl_groups,"       \
     " u.name || '@' || (SELECT min(name) FROM domain WHERE class IN ('-u','-ug')) AS sieve_user_email"
-#define QUERY_USERDB_RETENTION ", coalesce(u.spam_retention, p.spam_retention) || 's' AS "
 #define QUERY_USERDB_FROM " FROM userdb u CROSS JOIN policy p WHERE u.name='%Ln'"
 /* Deliveries to a public mailbox come for p=KEY, whose INBOX it is.  Without the plugin acl no list of rights is asked
  * (F-074; an empty 'acl' is read as 'yes'), and where the junk rule would be is nothing.  The renderer writes the folder that they lie in between BEGIN and END: of what mail.db says only a name is
  * taken. */
 #define QUERY_USERDB_PLAIN ", NULL AS mail, NULL AS mail_plugins, NULL AS sieve_before"
-#define QUERY_USERDB_PUBLIC_BEGIN(columns) " UNION ALL SELECT 'p=' || b.key, NULL, NULL, NULL" columns ", 'maildir:"
+#define QUERY_USERDB_PUBLIC_BEGIN " UNION ALL SELECT 'p=' || b.key, NULL, NULL, NULL, 'maildir:"
 #define QUERY_USERDB_PUBLIC_END                                                                                               \
     "/' || b.folder, 'quota', 'file:/nonexistent/rules' FROM public b WHERE b.key=substr('%Ln',3) AND substr('%Ln',1,2)='p='" \
     " AND b.folder GLOB '.[^./]*' AND b.folder NOT GLOB '*/*' AND b.folder NOT GLOB '*..*'"
-#define QUERY_USERDB_ENDS(columns) QUERY_OR_PUT_OFF(", NULL, NULL, NULL" columns ", NULL, NULL, NULL")
+#define QUERY_USERDB_END QUERY_OR_PUT_OFF(", NULL, NULL, NULL, NULL, NULL, NULL")
 #define QUERY_USERDB_ITERATE "SELECT name AS user FROM userdb"
 
 /* Dovecot's first passdb: who may log in at all, by which name; the directory has the password.  A login is NAME, or
