@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- the directory ---- */
 
@@ -234,4 +235,117 @@ Error *run_public_add(Cli *cli, const Line *line, int *ret_exit)
     if (!err)
         err = address_wanted(cli, line, name, &address);
     return err ? err : add_send(cli, line, address, name, ret_exit);
+}
+
+/* ---- undelete: the revision that removed it, taken back as a whole (SPEC F-058) ---- */
+
+enum { UNDELETE_DAYS = 30, DAY_S = 86400 };
+
+typedef struct Removal {
+    uint64_t revision, time_s;
+    bool alone; /* nothing else went or came with it but addresses */
+} Removal;
+
+static bool of_removal(const Mail__Ref *ref, const char *name)
+{
+    return strcmp(ref->kind, "address") == 0 ||
+           (strcmp(ref->kind, "public-mailbox") == 0 && strcmp(ref->name, name) == 0);
+}
+
+static void removal_take(Removal *removal, const Mail__RevisionInfo *info, const char *name)
+{
+    *removal = (Removal){.revision = info->revision, .time_s = info->time, .alone = info->count == info->n_changed};
+    for (size_t i = 0; i < info->n_changed; i++)
+        removal->alone = removal->alone && of_removal(info->changed[i], name);
+}
+
+/* The newest change of it: where it is not there now that is how it went. */
+static Error *removal_find(Cli *cli, const char *name, Removal *removal)
+{
+    Mail__GetHistory wish = MAIL__GET_HISTORY__INIT;
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Call call;
+
+    wish.kind = (char *)"public-mailbox";
+    wish.instance = (char *)cli_instance(cli);
+    wish.name = (char *)(uintptr_t)name;
+    wish.has_limit = wish.limit = 1;
+    envelope.body_case = MAIL__ENVELOPE__BODY_GET_HISTORY;
+    envelope.get_history = &wish;
+    Error *err = call_begin(cli, &envelope, false, &call);
+    while (!err && !call.ended) {
+        DEFER(envelope_free) Envelope *said = NULL;
+        err = call_next(&call, &said);
+        if (!err && said && said->body_case == MAIL__ENVELOPE__BODY_REVISIONS && said->revisions->n_revisions)
+            removal_take(removal, said->revisions->revisions[0], name);
+    }
+    return err;
+}
+
+static Error *seen_there(void *context, const Object *object)
+{
+    (void)object;
+    *(bool *)context = true;
+    return NULL;
+}
+
+static Error *absent_check(Cli *cli, const char *name)
+{
+    Mail__List list = MAIL__LIST__INIT;
+    bool there = false;
+
+    list.kind = (char *)"public-mailbox";
+    list.instance = (char *)cli_instance(cli);
+    list.name = (char *)(uintptr_t)name;
+    Error *err = objects_each(cli, &list, nothing, seen_there, &there);
+    if (err && err->code == ERROR_NOT_FOUND && !cli->exit && !there) {
+        error_free(&err);
+        return NULL;
+    }
+    return err ? err : error_new(ERROR_EXISTS, "public-mailbox %s is there", name);
+}
+
+static Error *removal_check(const Removal *removal, const char *name)
+{
+    uint64_t now_s = (uint64_t)time(NULL);
+
+    if (!removal->revision)
+        return error_new(ERROR_NOT_FOUND, "public-mailbox %s: nothing of that name was removed", name);
+    if (removal->time_s + (uint64_t)UNDELETE_DAYS * DAY_S < now_s)
+        return error_hint(
+            error_new(ERROR_NOT_FOUND, "public-mailbox %s: it was removed more than %d days ago", name, UNDELETE_DAYS),
+            "its mail is there still: mailctl public-mailbox add %s", name);
+    if (!removal->alone)
+        return error_hint(error_new(ERROR_CONFLICT, "public-mailbox %s: revision %llu, which removed it, changed more",
+                                    name, (unsigned long long)removal->revision),
+                          "take back all of it: mailctl revert %llu", (unsigned long long)removal->revision);
+    return NULL;
+}
+
+Error *run_public_undelete(Cli *cli, const Line *line, int *ret_exit)
+{
+    DEFER(xfree) char *name = NULL, *subject = NULL;
+    Mail__Revert wish = MAIL__REVERT__INIT;
+    Mail__Manner manner;
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+    Removal removal = {0};
+
+    Error *err = name_normalise(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, line->key, &name);
+    if (!err)
+        err = absent_check(cli, name);
+    if (!err)
+        err = removal_find(cli, name, &removal);
+    if (!err)
+        err = removal_check(&removal, name);
+    if (!err)
+        err = manner_of(cli, &manner);
+    if (err)
+        return err;
+    subject = xasprintf("public-mailbox %s", name);
+    wish.has_revision = 1;
+    wish.revision = removal.revision;
+    wish.manner = &manner;
+    envelope.body_case = MAIL__ENVELOPE__BODY_REVERT;
+    envelope.revert = &wish;
+    return outcome_of(cli, &envelope, &manner, subject, line->command->done, ret_exit);
 }

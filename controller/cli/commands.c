@@ -228,7 +228,11 @@ const Command commands[] = {
     SHOW("public-mailbox", "NAME", SCOPED, "public-mailbox show Sales"),
     REMOVE("public-mailbox", "NAME", "take it from everybody, with its addresses; its mail stays, and returns with the name",
            "public-mailbox remove Sales"),
-     .flags = REMOVING | ASKING | SCOPED, .loses = "nobody sees it, and its addresses are refused, from now on; its mail stays"},
+     .flags = REMOVING | ASKING | SCOPED, .loses = "nobody sees it, and its addresses are refused, from now on; its mail stays, and "
+              "for 30 days 'undelete' brings it back"},
+    {.noun = "public-mailbox", .verb = "undelete", .key = "NAME", .kind = "public-mailbox", .flags = CHANGING | SCOPED,
+     .done = "is back", .words = "one that was removed in the last 30 days, with its rights, addresses and mail",
+     .example = "public-mailbox undelete Sales", .run = run_public_undelete},
 
     {.noun = "mailbox", .verb = "list", .flags = PAGING | SCOPED | BIT(FLAG_STATE),
      .words = "every user's, with state, usage and quota, and those whose user is gone", .example = "mailbox list --state disabled",

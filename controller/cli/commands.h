@@ -112,12 +112,12 @@ char *command_synopsis(const Command *command);
 char *command_title(const Command *command); /* "address add" */
 
 Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_instance_move, run_public_add,
-    run_public_set, run_controller_init, run_controller_backup, run_recovery_sheet, run_controller_restore,
-    run_node_add, run_node_revoke, run_node_resync, run_node_check, run_node_show, run_status, run_dkim_show, run_diff,
-    run_apply, run_export, run_history, run_revert, run_rollback, run_events, run_task_list, run_task_show,
-    run_task_wait, run_task_cancel, run_account_change, run_account_list, run_account_show, run_user_domain_show,
-    run_trace, run_user_domain_accept, run_mailbox_claim, run_doctor, run_wait, run_explain, run_completion,
-    run_complete, run_man, run_help, run_mailbox_list, run_mailbox_show, run_user_senders;
+    run_public_undelete, run_public_set, run_controller_init, run_controller_backup, run_recovery_sheet,
+    run_controller_restore, run_node_add, run_node_revoke, run_node_resync, run_node_check, run_node_show, run_status,
+    run_dkim_show, run_diff, run_apply, run_export, run_history, run_revert, run_rollback, run_events, run_task_list,
+    run_task_show, run_task_wait, run_task_cancel, run_account_change, run_account_list, run_account_show,
+    run_user_domain_show, run_trace, run_user_domain_accept, run_mailbox_claim, run_doctor, run_wait, run_explain,
+    run_completion, run_complete, run_man, run_help, run_mailbox_list, run_mailbox_show, run_user_senders;
 Run run_user_import;
 Run run_snapshot_list, run_snapshot_folders, run_snapshot_export;
 Run run_destination_add, run_destination_check, run_backup_run, run_backup_status, run_backup_verify;

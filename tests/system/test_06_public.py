@@ -374,3 +374,45 @@ def test_read_marks_are_everybodys_or_each_ones(mail):
     ledger.settle()
     assert "shared" in c.ctl("settings set shared-seen=perhaps", code=3).err
     c.ctl("public-mailbox remove Marks --yes")
+
+
+@pytest.mark.spec("F-058")
+def test_removed_and_brought_back(mail):
+    """Asked first; back with mail, rights and addresses by one command, as long as nothing else has its place."""
+    node, c = mail, mail.cluster
+    ledger = PublicLedger(node)
+    c.ctl("public-mailbox add Gone/Deep acl=user:alice:full,user:bob:read address=gone@*")
+    c.ctl("address add also@example.org to=alice,public:Gone/Deep")
+    ledger.send(["gone@example.org"], {"public:Gone/Deep": 1})
+    ledger.send(["also@example.org"], {"public:Gone/Deep": 1, "alice": 1})
+    ledger.settle()
+    before = c.ctl("export -i main").out
+    refused = c.ctl("public-mailbox remove Gone/Deep", code=2)
+    assert "--yes" in refused.err and c.ctl("export -i main").out == before, refused
+    c.ctl("public-mailbox remove Gone/Deep --yes")
+    with node.imap("alice") as imap:
+        assert "Gone/Deep" not in listed(imap)
+    assert node.rcpt("gone@example.org").startswith("550")
+    assert c.ctl("public-mailbox undelete Gone/Deep --dry-run", code=1).out.count("Gone/Deep") >= 1
+    assert "is back" in c.ctl("public-mailbox undelete Gone/Deep").out
+    assert c.ctl("export -i main").out == before
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert len(messages(alice, "Gone/Deep")) == 2 == len(messages(bob, "Gone/Deep"))
+        assert rights(alice, "Gone/Deep") == {"alice": letters(NOBODY), "bob": letters("lrs")}
+    ledger.send(["also@example.org"], {"public:Gone/Deep": 1, "alice": 1})
+    ledger.settle()
+
+    assert "is there" in c.ctl("public-mailbox undelete Gone/Deep", code=6).err
+    assert "does not exist" in c.ctl("public-mailbox undelete Never/Was", code=4).err
+    c.ctl("public-mailbox remove Gone/Deep --yes")
+    c.ctl("address add gone@* to=bob")   # its address is another's meanwhile
+    taken = c.ctl("public-mailbox undelete Gone/Deep", code=6)
+    assert "gone@*" in taken.err and "Gone/Deep" not in c.ctl("public-mailbox list -o name").out
+    c.ctl("address remove gone@*")
+    again = c.ctl("public-mailbox undelete Gone/Deep", code=6)   # who gave it to bob, and took it, is to say
+    assert "changed again" in again.err and "hint: revert" in again.err
+    c.ctl("public-mailbox add Gone/Deep acl=user:alice:read address=none")
+    with node.imap("alice") as alice:
+        assert len(messages(alice, "Gone/Deep")) == 3, "its mail returns with the name in any case"
+    c.ctl("public-mailbox remove Gone/Deep --yes")
+    c.ctl("address remove also@example.org")
