@@ -135,7 +135,7 @@ static void child_ended(Junk *junk)
 {
     bool done = child_succeeded(junk->child);
 
-    /* doveadm ends with 0 over some errors, but not without a word. */
+    /* any word of doveadm is a complaint */
     if (!done || (!junk->looking && *child_words(junk->child)))
         failed(junk, junk->looking ? "looking for it" : junk->user, child_words(junk->child));
     if (junk->looking) {

@@ -187,8 +187,8 @@ static void access_to(const Tree *tree, SlapdConf *conf)
     DEFER(xfree) char *people = xasprintf("dn.base=%s", tree->people), *groups = xasprintf("dn.base=%s", tree->groups);
     DEFER(xfree) char *suffix = xasprintf("dn.base=%s", tree->suffix);
 
-    /* A person adds only what slapd makes of a password that it was given (RFC 3062): a hash of his own making could cost
-     * gigabytes at each login, or be of a password that is too short. */
+    /* A person adds only what slapd makes of a password that it was given (RFC 3062): a hash of another form could cost
+     * gigabytes at each login. */
     slapdconf(conf, "access", "to", person, "attrs=userPassword", own_hash, "by", agent_dn, "=w", "by", "self", "=xw",
               "by", "anonymous", "auth", "by", "*", "none");
     slapdconf(conf, "access", "to", person, "attrs=userPassword", "by", agent_dn, "=w", "by", "self", "=xz", "by",
