@@ -229,13 +229,18 @@ static Error *luggage_open(const Jobs *jobs, Luggage *luggage)
 
 /* ---- beginning ---- */
 
+static Error *engine_connect(const Jobs *jobs, LocalPeer **ret_peer)
+{
+    return error_in(local_connect(jobs->with.socket, "mail-agent", ret_peer), "mail-engine");
+}
+
 static Error *hand_over(const Jobs *jobs, Job *job, Mail__EngineTask *body)
 {
     Envelope envelope = MAIL__ENVELOPE__INIT;
 
-    Error *err = local_connect(jobs->with.socket, "mail-agent", &job->peer);
+    Error *err = engine_connect(jobs, &job->peer);
     if (err)
-        return error_in(err, "mail-engine");
+        return err;
     envelope.body_case = MAIL__ENVELOPE__BODY_ENGINE_TASK;
     envelope.engine_task = body;
     if (local_peer_uid(job->peer) != 0)
@@ -307,14 +312,17 @@ static Mail__TaskStart *task_copy(const Mail__TaskStart *task)
     return mail__task_start__unpack(NULL, size, bytes.data);
 }
 
-/* What it would fail with at once is found now. */
+/* What it would fail with at once is found now: a mail-engine that is away is no failed run, but one that has not begun. */
 static Error *task_postpone(const Jobs *jobs, Job *job, const Mail__TaskStart *task)
 {
     DEFER(luggage_done) Luggage luggage = {0};
+    DEFER(local_peer_free) LocalPeer *there = NULL;
     Error *err = luggage_open(jobs, &luggage);
 
     if (!err)
         err = task_needs(&luggage, task);
+    if (!err)
+        err = engine_connect(jobs, &there);
     if (err)
         return err;
     job->later = task_copy(task);

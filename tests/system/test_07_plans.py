@@ -98,6 +98,23 @@ def days_ago(node, days, **columns):
 
 
 @pytest.mark.spec("F-159")
+def test_a_run_without_mail_engine_is_put_off(site):
+    """It has not begun, so it has not failed either: it does when mail-engine is back, not with the next night."""
+    node = site["mx1"]
+    site.ctl("destination add vault repository=local:/srv/backup")
+    site.ctl("plan add nightly destinations=vault schedule='daily 02:30' jitter=off")
+    wait_until(lambda: standing(site).get("state") == "never-ran", "the plan is known")
+    node.stop()
+    node.engine.stop()
+    days_ago(node, 9)
+    node.start(engine=False, wait=True)
+    assert not runs(node)
+    node.engine.start()
+    wait_until(lambda: standing(site).get("state") == "good", "the night is made up for", 30)
+    assert "backup failed" not in site.ctl("events").out
+
+
+@pytest.mark.spec("F-159")
 def test_missed_runs_are_made_up_for_once(site):
     node = site["mx1"]
     site.ctl("destination add vault repository=local:/srv/backup")
@@ -118,7 +135,7 @@ def test_missed_runs_are_made_up_for_once(site):
     node.stop()
     days_ago(node, 3, through=1)
     node.start(wait=True)
-    wait_until(lambda: standing(site).get("running"), "it runs")
+    wait_until(lambda: standing(site).get("running") and len(runs(node)) == 2, "it runs")
     node.kill()
     node.engine.job = lambda task: (control_pb2.SUCCEEDED, "good after all")
     node.start(wait=True)
