@@ -262,7 +262,7 @@ def test_every_field_of_the_configuration_reaches_prepare(cluster):
     c.ctl("instance set main listen=127.0.0.1 running=no")
     c.ctl("user-domain set staff replicas=mx2 listen=127.0.0.1")
     c.ctl("settings set message-size=50M queue-lifetime=48h delay-warning=4h junk=no junk-folder=Spam login-mode=security"
-          " over-quota=reject restore-reserve=2Gi")
+          " over-quota=reject restore-reserve=2Gi shared-seen=no")
     c.ctl("filter set antivirus=no infected=reject scanner-away=pass spam-flag=5.5 deny=12")
     c.ctl("tls set follow-certificate=/etc/ssl/mail.pem follow-key=/etc/ssl/mail.key")
     seen = {}

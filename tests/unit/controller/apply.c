@@ -85,7 +85,7 @@ static void F_170_any_order_is_good(void **state)
                     "instance - main node=mx1 hostname=mx1.example.org user-domain=staff",
                     "user-domain - staff kind=internal node=mx1", "policy main - default-quota=1G", "node - mx1")));
     assert_int_equal(revision, 1);
-    state_is(ANY, "mx1 staff main helpdesk example.org policy info@example.org alice");
+    state_is(ANY, "mx1 staff main helpdesk example.org policy Postmaster info@example.org alice");
     ok(file(false, FILE_OF("address main info@example.org to=alice", "domain main example.org")));
     assert_int_equal(revision, 0); /* the same again */
 }
