@@ -154,6 +154,16 @@ static void round_end(Junk *junk, Msec now)
     junk->look_at = now + junk->every;
 }
 
+/* Takes err: why there is no child. */
+static void begun(Junk *junk, Error *err, Msec now)
+{
+    if (!err)
+        return;
+    failed(junk, "not begun", err->what);
+    error_free(&err);
+    round_end(junk, now);
+}
+
 /* The next user; behind the last of a list who comes behind him; nobody: the end of the round. */
 static void go_on(Junk *junk, Msec now)
 {
@@ -163,12 +173,7 @@ static void go_on(Junk *junk, Msec now)
         round_end(junk, now);
         return;
     }
-    Error *err = listed ? expunge_begin(junk) : look_begin(junk);
-    if (!err)
-        return;
-    failed(junk, "not begun", err->what);
-    error_free(&err);
-    round_end(junk, now);
+    begun(junk, listed ? expunge_begin(junk) : look_begin(junk), now);
 }
 
 static void round_begin(Junk *junk, const Change *change, Msec now)
@@ -179,12 +184,7 @@ static void round_begin(Junk *junk, const Change *change, Msec now)
     if (!state || !state->instance_name || !state->settings->junk)
         return;
     junk->folder = xstrdup(state->settings->junk_folder);
-    Error *err = look_begin(junk);
-    if (!err)
-        return;
-    failed(junk, "not begun", err->what);
-    error_free(&err);
-    round_done(junk);
+    begun(junk, look_begin(junk), now);
 }
 
 void junk_run(Junk *junk, const Change *change, Msec now)

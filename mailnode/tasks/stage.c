@@ -224,22 +224,12 @@ static Error *redis(Job *job, const char *state)
 
 /* ---- the whole ---- */
 
-static Error *objects(Job *job, const char *state)
+/* What the agent has staged; path NULL: nothing of the kind. */
+static Error *staged(const char *path, const char *state, const char *name, const char *what)
 {
-    DEFER(xfree) char *copy = xasprintf("%s/" STATE_OBJECTS, state);
-    const char *staged = job_staged(job);
+    DEFER(xfree) char *copy = xasprintf("%s/%s", state, name);
 
-    if (!staged)
-        return NULL;
-    return error_in(copy_file(staged, copy), "state of the node");
-}
-
-static Error *controller(Job *job, const char *state)
-{
-    DEFER(xfree) char *copy = xasprintf("%s/" STATE_CONTROLLER, state);
-    JobCopy staged = job_copy(job);
-
-    return staged.path ? error_in(copy_file(staged.path, copy), "copy of the controller") : NULL;
+    return path ? error_in(copy_file(path, copy), "%s", what) : NULL;
 }
 
 Error *stage_state(Job *job, const char *state)
@@ -249,8 +239,8 @@ Error *stage_state(Job *job, const char *state)
     tree_remove(state);
     if (mkdir(state, 0700) != 0)
         return error_in(error_system("create"), "%s", state);
-    keep_first(&first, objects(job, state));
-    keep_first(&first, controller(job, state));
+    keep_first(&first, staged(job_staged(job), state, STATE_OBJECTS, "state of the node"));
+    keep_first(&first, staged(job_copy(job).path, state, STATE_CONTROLLER, "copy of the controller"));
     keep_first(&first, directories(job, state));
     keep_first(&first, redis(job, state));
     if (job_cancelled(job)) {

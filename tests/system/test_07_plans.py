@@ -97,13 +97,18 @@ def days_ago(node, days, **columns):
             db.execute(f"UPDATE backup SET {column} = ?", (then,))
 
 
-@pytest.mark.spec("F-159")
-def test_a_run_without_mail_engine_is_put_off(site):
-    """It has not begun, so it has not failed either: it does when mail-engine is back, not with the next night."""
-    node = site["mx1"]
+def nightly(site):
+    """A plan that the node knows, and that has not run yet."""
     site.ctl("destination add vault repository=local:/srv/backup")
     site.ctl("plan add nightly destinations=vault schedule='daily 02:30' jitter=off")
     wait_until(lambda: standing(site).get("state") == "never-ran", "the plan is known")
+    return site["mx1"]
+
+
+@pytest.mark.spec("F-159")
+def test_a_run_without_mail_engine_is_put_off(site):
+    """It has not begun, so it has not failed either: it does when mail-engine is back, not with the next night."""
+    node = nightly(site)
     node.stop()
     node.engine.stop()
     days_ago(node, 9)
@@ -116,10 +121,7 @@ def test_a_run_without_mail_engine_is_put_off(site):
 
 @pytest.mark.spec("F-159")
 def test_missed_runs_are_made_up_for_once(site):
-    node = site["mx1"]
-    site.ctl("destination add vault repository=local:/srv/backup")
-    site.ctl("plan add nightly destinations=vault schedule='daily 02:30' jitter=off")
-    wait_until(lambda: standing(site).get("state") == "never-ran", "the plan is known")
+    node = nightly(site)
     assert not runs(node)   # a new plan waits for its time
     node.stop()
     days_ago(node, 9)

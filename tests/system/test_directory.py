@@ -423,15 +423,21 @@ CHANGES = [   # who, whose, with which old password, to which; ldappasswd's answ
 ]
 
 
-@pytest.mark.spec("F-179")
-def test_passwords_changed_by_users(cluster):
-    """Over LDAPS each changes his own (RFC 3062), nobody another's, and nothing else of himself; the old one is worth nothing then."""
+def with_ldaps(cluster):
+    """A node whose directory is open to its users."""
     cluster.site()
     node = cluster["mx1"]
     nobody(node)
     address = cluster.addresses[2]
     slapd = node.slapd = Slapd(node, listen=[address], certificate=True).start()
     node.start(wait=True, accounts=False)
+    return node, address, slapd
+
+
+@pytest.mark.spec("F-179")
+def test_passwords_changed_by_users(cluster):
+    """Over LDAPS each changes his own (RFC 3062), nobody another's, and nothing else of himself; the old one is worth nothing then."""
+    node, address, slapd = with_ldaps(cluster)
     assert write(node, ADD, USER, "alice", b"correct horse") == write(node, ADD, USER, "bob", b"battery staple") == ""
     trust = {"LDAPTLS_CACERT": slapd.certificate, "LDAPTLS_REQCERT": "demand"}
     url = f"ldaps://{address}"
@@ -472,13 +478,8 @@ def argon2(parameters, salt_octets=16, hash_octets=32):
 
 @pytest.mark.spec("F-179")
 def test_a_hash_of_his_own_making(cluster):
-    """A person's password is what slapd hashed: not 4 GiB of memory at each login, nor a word past the rules."""
-    cluster.site()
-    node = cluster["mx1"]
-    nobody(node)
-    address = cluster.addresses[2]
-    slapd = node.slapd = Slapd(node, listen=[address], certificate=True).start()
-    node.start(wait=True, accounts=False)
+    """What a person writes has slapd's own form and cost: not 4 GiB of memory at each login, nor clear text."""
+    node, address, slapd = with_ldaps(cluster)
     assert write(node, ADD, USER, "alice", b"correct horse") == ""
     trust = {"LDAPTLS_CACERT": slapd.certificate, "LDAPTLS_REQCERT": "demand"}
     me = ["-x", "-H", f"ldaps://{address}", "-D", f"uid=alice,{slapd.people}", "-w", "correct horse"]

@@ -3,9 +3,8 @@
 
 #include "base/alloc.h"
 #include "base/path.h"
-#include "expect.h"
+#include "sql.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +17,6 @@ static char root[] = "/tmp/junk.XXXXXX";
 static char mail_db[64], mail[64];
 static time_t now_s;
 
-static void sql(const char *text)
-{
-    sqlite3 *db = NULL;
-    char *words = NULL;
-
-    assert_int_equal(sqlite3_open(mail_db, &db), SQLITE_OK);
-    if (sqlite3_exec(db, text, NULL, NULL, &words) != SQLITE_OK)
-        fail_msg("%s", words);
-    sqlite3_close(db);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -38,9 +26,9 @@ static int setup(void **state)
         return -1;
     snprintf(mail_db, sizeof mail_db, "%s/mail.db", root);
     snprintf(mail, sizeof mail, "%s/mail", root);
-    sql("CREATE TABLE userdb(name TEXT PRIMARY KEY, spam_retention INTEGER) WITHOUT ROWID;"
-        "CREATE TABLE policy(spam_retention INTEGER);"
-        "INSERT INTO policy VALUES(15 * 86400);");
+    sql_run(mail_db, "CREATE TABLE userdb(name TEXT PRIMARY KEY, spam_retention INTEGER) WITHOUT ROWID;"
+                     "CREATE TABLE policy(spam_retention INTEGER);"
+                     "INSERT INTO policy VALUES(15 * 86400);");
     return mkdir(mail, 0700);
 }
 
@@ -86,7 +74,9 @@ static void are(const char *junk_folder, const char *after, const char *wanted)
 static void test_by_their_own_days(void **state)
 {
     (void)state;
-    sql("INSERT INTO userdb VALUES('amy', NULL), ('ben', 3 * 86400), ('cat', 0), ('dan', NULL), ('eve', NULL), ('fox', NULL);");
+    sql_run(
+        mail_db,
+        "INSERT INTO userdb VALUES('amy', NULL), ('ben', 3 * 86400), ('cat', 0), ('dan', NULL), ('eve', NULL), ('fox', NULL);");
     put("amy", ".Junk", "cur", 16);
     put("ben", ".Junk", "new", 4);
     put("fox", ".Junk", "cur", 14);
@@ -96,14 +86,14 @@ static void test_by_their_own_days(void **state)
     are("Junk", "amy", "ben:3");
     are("Junk", "ben", "");
     are("Sent", "", "eve:15");
-    sql("UPDATE policy SET spam_retention = 0");
+    sql_run(mail_db, "UPDATE policy SET spam_retention = 0");
     are("Junk", "", "ben:3");
 }
 
 static void test_names_of_folders(void **state)
 {
     (void)state;
-    sql("INSERT INTO userdb VALUES('amy', NULL), ('..', NULL), ('a/b', NULL);");
+    sql_run(mail_db, "INSERT INTO userdb VALUES('amy', NULL), ('..', NULL), ('a/b', NULL);");
     put("amy", ".Spam.Gel&APY-scht", "cur", 16);
     are("Spam/Gel\xc3\xb6scht", "", "amy:15");
     are("Spam", "", "");
@@ -117,7 +107,7 @@ static void test_a_piece_at_a_time(void **state)
     for (int i = 0; i < JUNK_FOUND_MAX + 1; i++) {
         DEFER(xfree) char *name = xasprintf("u%03d", i);
         DEFER(xfree) char *row = xasprintf("INSERT INTO userdb VALUES('%s', NULL)", name);
-        sql(row);
+        sql_run(mail_db, row);
         put(name, ".Junk", "cur", 16);
     }
     ok(junk_look(mail_db, mail, "Junk", "", (uint64_t)now_s, found, said));

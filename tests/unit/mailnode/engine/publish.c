@@ -2,25 +2,13 @@
 
 #include "base/alloc.h"
 #include "base/path.h"
-#include "expect.h"
+#include "sql.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/publish.XXXXXX";
 static char path[64], store[64];
-
-static void sql(const char *text)
-{
-    sqlite3 *db = NULL;
-    char *words = NULL;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, text, NULL, NULL, &words) != SQLITE_OK)
-        fail_msg("%s", words);
-    sqlite3_close(db);
-}
 
 static int setup(void **state)
 {
@@ -30,9 +18,9 @@ static int setup(void **state)
         return -1;
     snprintf(path, sizeof path, "%s/mail.db", folder);
     snprintf(store, sizeof store, "%s/public", folder);
-    sql("CREATE TABLE gate(one INTEGER PRIMARY KEY, known TEXT, rest TEXT);"
-        "CREATE TABLE public(name TEXT PRIMARY KEY, key TEXT, folder TEXT, acl TEXT) WITHOUT ROWID;"
-        "INSERT INTO gate VALUES(1, NULL, NULL);");
+    sql_run(path, "CREATE TABLE gate(one INTEGER PRIMARY KEY, known TEXT, rest TEXT);"
+                  "CREATE TABLE public(name TEXT PRIMARY KEY, key TEXT, folder TEXT, acl TEXT) WITHOUT ROWID;"
+                  "INSERT INTO gate VALUES(1, NULL, NULL);");
     return mkdir(store, 0700);
 }
 
@@ -65,12 +53,12 @@ static void file_put(const char *name, const char *text)
 static void folders_and_rights(void **state)
 {
     (void)state;
-    sql("INSERT INTO public VALUES('Sales','k','.Sales','\"user=a\" lr'||char(10)), ('A/B','l','.A.B','')");
+    sql_run(path, "INSERT INTO public VALUES('Sales','k','.Sales','\"user=a\" lr'||char(10)), ('A/B','l','.A.B','')");
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "\"user=a\" lr\n");
     file_is(".Sales/maildirfolder", "");
     file_is(".A.B/dovecot-acl", "");
-    sql("UPDATE public SET acl='anyone l'||char(10) WHERE name='Sales'; DELETE FROM public WHERE name='A/B'");
+    sql_run(path, "UPDATE public SET acl='anyone l'||char(10) WHERE name='Sales'; DELETE FROM public WHERE name='A/B'");
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "anyone l\n");
     file_is(".A.B/dovecot-acl", NULL);
@@ -83,7 +71,9 @@ static void what_owners_did_stays(void **state)
     DEFER(xfree) char *from = xasprintf("%s/.Old", store), *to = xasprintf("%s/.New", store);
 
     (void)state;
-    sql("INSERT INTO public VALUES('Sales','k','.Sales','anyone l'||char(10)), ('Old','l','.Old','anyone r'||char(10))");
+    sql_run(
+        path,
+        "INSERT INTO public VALUES('Sales','k','.Sales','anyone l'||char(10)), ('Old','l','.Old','anyone r'||char(10))");
     ok(publish(path, store));
     file_put(".Sales/dovecot-acl", "anyone lr\n");
     assert_int_equal(rename(from, to), 0);
@@ -91,7 +81,7 @@ static void what_owners_did_stays(void **state)
     file_is(".Sales/dovecot-acl", "anyone lr\n");
     file_is(".New/dovecot-acl", "anyone r\n");
     file_is(".Old/dovecot-acl", "anyone r\n"); /* stated all the same */
-    sql("UPDATE public SET acl='anyone ls'||char(10) WHERE name='Sales'");
+    sql_run(path, "UPDATE public SET acl='anyone ls'||char(10) WHERE name='Sales'");
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "anyone ls\n");
     file_is(".New/dovecot-acl", "anyone r\n");
@@ -106,10 +96,10 @@ static void hostile_folders(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         DEFER(xfree)
         char *text = xasprintf("DELETE FROM public; INSERT INTO public VALUES('x','k','%s','anyone l')", names[i]);
-        sql(text);
+        sql_run(path, text);
         fails(publish(path, store), ERROR_INVALID, "has no name for a folder");
     }
-    sql("DELETE FROM public; INSERT INTO public VALUES('x','k',NULL,'anyone l')");
+    sql_run(path, "DELETE FROM public; INSERT INTO public VALUES('x','k',NULL,'anyone l')");
     fails(publish(path, store), ERROR_INVALID, "has no name for a folder");
     assert_int_equal(rmdir(store), 0); /* nothing came of it */
 }
@@ -118,9 +108,9 @@ static void hostile_folders(void **state)
 static void nothing_is_known(void **state)
 {
     (void)state;
-    sql("INSERT INTO public VALUES('Sales','k','.Sales','anyone l'||char(10))");
+    sql_run(path, "INSERT INTO public VALUES('Sales','k','.Sales','anyone l'||char(10))");
     ok(publish(path, store));
-    sql("DELETE FROM public; DELETE FROM gate");
+    sql_run(path, "DELETE FROM public; DELETE FROM gate");
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "anyone l\n");
     unlink(path);
