@@ -333,7 +333,7 @@ const Command commands[] = {
      .example = "restore folder mailbox=user:alice folder=Projects destination=vault snapshot=latest", .run = run_restore_folder},
     {.noun = "restore", .verb = "instance", .key = "NAME", .kind = "instance", .fields = "destination snapshot",
      .flags = BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
-     .words = "all mail of a stopped instance, from a backup onto its node, which has none; UIDs stay; a task",
+     .words = "all mail, people and what the filter had learned, of a stopped instance, onto its node, which has none; a task",
      .example = "restore instance main destination=vault snapshot=latest", .run = run_restore_instance},
 
     {.noun = "task", .verb = "list", .words = "long work, newest first", .example = "task list", .run = run_task_list},

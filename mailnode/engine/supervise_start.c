@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/crash.h"
 #include "base/path.h"
+#include "engine/bounce.h"
 #include "engine/spawn.h"
 
 #include <errno.h>
@@ -103,6 +104,7 @@ Error *unit_spawn(Supervise *supervise, Unit *unit)
     Error *err = log_open(supervise, unit, &log);
     if (err)
         return err;
+    (void)daemon_bounced(supervise->root, unit->daemon); /* of a life before this one */
     if (pipe2(ends, O_CLOEXEC) != 0)
         return error_system("pipe");
     inside = ends[0];
@@ -185,13 +187,15 @@ static void tell_end(Supervise *supervise, Unit *unit, ServiceState before, cons
 void unit_take_exit(Supervise *supervise, Unit *unit, Msec now)
 {
     enum { EARLY_EXITS_MAX = 2 };
-    ServiceState before = unit->service.state;
     bool reloading = unit->reloading;
     char how[64];
 
     if (unit->pid == 0 || !has_ended(unit, how, sizeof how))
         return;
     CRASH_POINT("engine.daemon.ended");
+    if (daemon_bounced(supervise->root, unit->daemon))
+        unit_event(supervise, unit, SERVICE_UNWANTED, now);
+    ServiceState before = unit->service.state;
     fd_close(&unit->pidfd);
     unit->pid = 0;
     unit->reloading = false;

@@ -3,6 +3,7 @@
 #include "tables/places.h"
 #include "tasks/manifest.h"
 #include "tasks/restic.h"
+#include "tasks/restore_databases.h"
 #include "tasks/restore_room.h"
 #include "tasks/restore_tree.h"
 #include "tasks/restore_uidlist.h"
@@ -38,6 +39,8 @@ typedef struct Restore {
     Manifest *manifest;
     Room *room;
     int stage; /* in the room: what restic wrote */
+    Databases *databases;
+    bool again; /* after one that died */
     uint64_t bytes, files;
     uint64_t free_before;
     TreeCounts taken;
@@ -46,6 +49,7 @@ typedef struct Restore {
 
 static void restore_done(Restore *restore)
 {
+    databases_free(&restore->databases);
     fd_close(&restore->stage);
     room_free(&restore->room);
     manifest_free(&restore->manifest);
@@ -98,12 +102,13 @@ static Error *empty_check(const Restore *restore, const char *place)
                       "restore onto a node without mail, or single folders: mailctl restore folder");
 }
 
-static Error *place_check(const Restore *restore)
+static Error *place_check(Restore *restore)
 {
     if (restore->instance->instance->running)
         return error_hint(error_new(ERROR_CONFLICT, "instance %s is not stopped", restore->instance->name),
                           "mailctl instance stop %s", restore->instance->name);
-    if (access(journal_of(restore->root).text, F_OK) == 0)
+    restore->again = access(journal_of(restore->root).text, F_OK) == 0;
+    if (restore->again)
         return NULL; /* what stands there is of a restore that died */
     Error *err = empty_check(restore, "mail");
     return err ? err : empty_check(restore, "public");
@@ -269,6 +274,7 @@ static Error *all_compare(Restore *restore)
 
 static Error *take_all(Restore *restore)
 {
+    DEFER(fd_close) int state = -1;
     uid_t uid = 0;
     gid_t gid = 0;
 
@@ -279,6 +285,10 @@ static Error *take_all(Restore *restore)
         err = part_take(restore, "public", uid, gid);
     if (!err)
         err = all_compare(restore);
+    if (!err)
+        err = folder_open(restore->stage, "state", &state);
+    if (!err)
+        err = databases_make(restore->job, restore->room, state, restore->again, &restore->databases);
     if (!err && syncfs(restore->stage) != 0)
         err = error_system("sync");
     return err;
@@ -310,6 +320,8 @@ static Error *place(const Restore *restore)
     CRASH_POINT("restore.instance.taken");
     Error *err = file_write(journal.text, restore->snapshot, strlen(restore->snapshot), S_IRUSR | S_IWUSR, (gid_t)-1);
     if (!err)
+        err = databases_place(restore->databases);
+    if (!err)
         err = exchange(restore, "public");
     if (err)
         return err;
@@ -328,9 +340,9 @@ static Error *place(const Restore *restore)
 static char *verdict_of(const Restore *restore)
 {
     return xasprintf("%" PRIu64 " messages, %" PRIu64
-                     " MiB in %zu mailboxes of snapshot %.8s; next UIDs raised by %d in %" PRIu64 " folders%s",
-                     restore->messages, restore->bytes >> 20, manifest_count(restore->manifest), restore->snapshot,
-                     (int)UIDLIST_RAISE, restore->taken.raised,
+                     " MiB in %zu mailboxes%s; snapshot %.8s; next UIDs raised by %d in %" PRIu64 " folders%s",
+                     restore->messages, restore->bytes >> 20, manifest_count(restore->manifest),
+                     databases_words(restore->databases), restore->snapshot, (int)UIDLIST_RAISE, restore->taken.raised,
                      restore->taken.unraised ? "; some lists of UIDs did not read, and those folders begin anew" : "");
 }
 

@@ -11,6 +11,9 @@
 #include "base/error.h"
 #include "tasks/job.h"
 
+#include <limits.h>
+#include <stdbool.h>
+
 #define STATE_OBJECTS "objects"
 #define STATE_CONTROLLER "controller"
 #define STATE_DIRECTORY "directory-%s.ldif"
@@ -19,3 +22,7 @@
 /* Makes 'state' anew, empty, root's alone; then all of the above.  An owner that fails does not keep the others from being
  * staged: the first one that did is the error.  CONFLICT: cancelled. */
 CHECKED Error *stage_state(Job *job, const char *state);
+
+/* Each user domain whose directory is on this node; ends with the first error of 'each'. */
+CHECKED Error *stage_directories(const char *root, Error *(*each)(void *context, const char *domain), void *context);
+bool stage_is_directory(const char *file, char ret_domain[NAME_MAX + 1]); /* is it STATE_DIRECTORY of this domain? */

@@ -56,7 +56,7 @@ class Job:
         else:
             self.socket, theirs = socket.socketpair()
             self.process = subprocess.Popen([paths.ENGINE, "job", "--root", node.root], stdin=theirs,
-                                            env={**os.environ, "MAILNODE_CRASH": crash})
+                                            env={**os.environ, "MAILNODE_CRASH": crash, "MAILNODE_BOOT_ID": node.boot_id})
             theirs.close()
         self.socket.settimeout(90)
         self.say(Envelope(version=VERSION, id=1, greeting={"protocol": VERSION, "release": "1.0.0", "program": "mail-agent"}))

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import paths
+from harness import paths, wait_until
 from harness.backup import PASSWORD, Vault
 from harness.jobs import Jobs
 from harness.wire import body
@@ -89,7 +89,7 @@ def dies(vault):
     """kill -9 at each step: the next try begins anew, and takes what the last one has put in place for its own."""
     points = [p for p in subprocess.run([paths.ENGINE, "--crash-points"], capture_output=True, text=True, check=True).stdout.split()
               if p.startswith("restore.instance.")]
-    assert len(points) == 3
+    assert len(points) == 5
     jobs = Jobs(vault.node, {"vault": {"repository": vault.address, "secrets": {"password": PASSWORD}}})
     jobs.objects[0].instance.running = False
     for point in points:
@@ -124,3 +124,72 @@ def test_all_mail_comes_back_with_its_numbers(lost):
         assert numbers and not numbers & set(late[2]), "a number that was given is not given again"
     running = restore(node, code=6)
     assert "not stopped" in running.err, running
+
+
+def directory(node):
+    """As slapcat shows it: who is there, with numbers, hashes, times."""
+    conf = node.path("var/lib/mailnode/engine/current/slapd/slapd.conf")
+    return subprocess.run(["setpriv", "--reuid=openldap", "--regid=openldap", "--clear-groups", "slapcat", "-f", conf, "-b",
+                           "dc=people-mx1,dc=mailnode"], stdout=subprocess.PIPE, text=True, check=True, timeout=30).stdout
+
+
+def redis(node, *words):
+    return subprocess.run(["redis-cli", "-s", node.path("run/mailnode/redis/redis.sock"), *words], capture_output=True, text=True,
+                          check=True, timeout=30).stdout.strip()
+
+
+def lose_disk(node):
+    """All that the daemons kept; mail-engine begins anew, with empty databases."""
+    node.stop()
+    node.kill_engine()
+    assert node.halt().code == 0
+    for place in ("mail", "public", "slapd", "redis"):
+        for entry in os.scandir(node.path("var/lib/mailnode", place)):
+            shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
+    node.start(wait=True)
+    node.wait_ready("slapd")
+
+
+@pytest.mark.spec("F-060")
+def test_everybody_comes_back_with_the_mail(mail_own):
+    """The directory as it was, passwords, numbers and times; what the filter had learned; nothing over people that are there."""
+    node, c = mail_own, mail_own.cluster
+    node.add_user("gone")
+    c.ctl("user remove gone --yes")   # what is known of the last change is not of an entry that is there
+    c.ctl("group add sales members=alice,bob", code=None)
+    assert redis(node, "SET", "of the test", "learned") == "OK"
+    stated(c, Vault(node))
+    c.ctl("destination check vault --init")
+    c.ctl("plan add nightly destinations=vault schedule='daily 02:30'")
+    with node.imap("alice") as imap:
+        put(imap, "INBOX", "kept")
+    c.ctl("backup run nightly", timeout=90)
+    was = directory(node)
+    assert "uid=alice,ou=People" in was and "{ARGON2}" in subprocess.run(
+        ["base64", "-d"], input="".join(re.findall(r"^userPassword:: (.*(?:\n .*)*)", was, re.M)[0].split()).encode(),
+        capture_output=True, check=True).stdout.decode()
+    c.ctl("instance stop main", timeout=90)
+    lose_disk(node)
+    assert "uid=alice" not in directory(node)
+
+    said = restore(node)
+    assert f"directory of people-mx1 with {was.count(chr(10) + 'dn:') + 1} entries" in said.out, said
+    assert "what the filter had learned" in said.out, said
+    assert directory(node) == was
+    wait_until(lambda: "slapd: exit status 0, as asked" in c.ctl("events -o json").out, "slapd was started anew")
+    c.ctl("instance start main", timeout=120)
+    node.wait_ready()
+    assert redis(node, "GET", "of the test") == "learned"
+    for name in ("alice", "bob"):
+        node.wait_user(name)
+    with node.imap("alice") as imap:
+        assert [subject for _, subject in standing(imap, "INBOX")[2].values()] == [b"Subject: kept"]
+    assert directory(node) == was, "nobody wrote to it since"
+
+    # People are there: nothing goes over them.
+    c.ctl("instance stop main", timeout=90)
+    shutil.rmtree(node.path("var/lib/mailnode/mail/alice"))
+    node.add_user("new")
+    has_new = directory(node)
+    said = restore(node)
+    assert "not the directory of people-mx1, which has people here" in said.out and directory(node) == has_new, said

@@ -1,6 +1,8 @@
 /* What is wanted runs, in order, with the configuration that is wanted; whoever comes after takes it over. */
 #include "fake_daemons.h"
 
+#include "engine/bounce.h"
+
 static unsigned long loads(const Scene *scene, DaemonId id)
 {
     return supervise_loads(scene->supervise, id);
@@ -174,6 +176,31 @@ static void test_loads(void **state)
     scene_end(&scene);
 }
 
+/* A job ends it: it is started anew, and nothing has failed.  The note counts for one end. */
+static void test_bounce(void **state)
+{
+    (void)state;
+    Scene scene;
+
+    scene_begin(&scene);
+    scene_want(&scene);
+    scene_until(&scene, STANDING_SETTLED);
+    pid_t one = scene_pid(&scene, ONE);
+    ok(daemon_bounce(fake_root, &fake_table[ONE], 10000));
+    has_loads(&scene, 1, 1, 1);
+    scene_until_happened(&scene, "daemon ended: one: exit status 0, as asked");
+    scene_until(&scene, STANDING_SETTLED);
+    has_loads(&scene, 2, 1, 1);
+    assert_int_not_equal(scene_pid(&scene, ONE), one);
+    assert_null(strstr(scene_happenings(&scene), "restarting in"));
+    assert_false(daemon_bounced(fake_root, &fake_table[ONE]));
+
+    ok(end_of(&scene));
+    ok(daemon_bounce(fake_root, &fake_table[ONE], 10000)); /* none runs */
+    assert_false(daemon_bounced(fake_root, &fake_table[ONE]));
+    scene_end(&scene);
+}
+
 /* What must be loaded first is loaded once, whole. */
 static void test_before(void **state)
 {
@@ -278,7 +305,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_and_end), cmocka_unit_test(test_process), cmocka_unit_test(test_adopt),
-        cmocka_unit_test(test_loads),         cmocka_unit_test(test_before),  cmocka_unit_test(test_crash_points),
+        cmocka_unit_test(test_loads),         cmocka_unit_test(test_before),  cmocka_unit_test(test_bounce),
+        cmocka_unit_test(test_crash_points),
     };
     int code = 0;
 
