@@ -23,6 +23,7 @@ Error *run_restore_instance(Cli *cli, const Line *line, int *ret_exit)
                           line->command->example);
     restore.destination = (char *)(uintptr_t)destination;
     restore.snapshot = (char *)(uintptr_t)snapshot;
+    restore.has_adopt = restore.adopt = line_has(line, FLAG_ADOPT);
     start.verb_case = MAIL__TASK_START__VERB_RESTORE_INSTANCE;
     start.restore_instance = &restore;
     wish.instance = (char *)(uintptr_t)line->key;

@@ -58,6 +58,7 @@ const Flag flags[N_FLAGS] = {
     [FLAG_FORMAT] = {"format", 0, "FORM", "raw: the value alone; zone: a record for a zone file"},
     [FLAG_STATE] = {"state", 0, "STATE", "only those: enabled, disabled or orphan"},
     [FLAG_INIT] = {"init", 0, NULL, "make the repository where there is none; never over one that is there"},
+    [FLAG_ADOPT] = {"adopt", 0, NULL, "also from a backup of another hostname or user domain"},
     [FLAG_SCAN] = {"scan", 0, NULL, "look for viruses before anything is seen; infected messages are left out"},
 };
 
@@ -332,7 +333,7 @@ const Command commands[] = {
      .words = "one folder with what is below it, from a backup into \"Restored folder\" of its mailbox; a task",
      .example = "restore folder mailbox=user:alice folder=Projects destination=vault snapshot=latest", .run = run_restore_folder},
     {.noun = "restore", .verb = "instance", .key = "NAME", .kind = "instance", .fields = "destination snapshot",
-     .flags = BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
+     .flags = BIT(FLAG_ADOPT) | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
      .words = "all mail, people and what the filter had learned, of a stopped instance, onto its node, which has none; a task",
      .example = "restore instance main destination=vault snapshot=latest", .run = run_restore_instance},
 

@@ -46,6 +46,7 @@ typedef enum FlagId {
     FLAG_STATE,
     FLAG_INIT,
     FLAG_SCAN,
+    FLAG_ADOPT,
     N_FLAGS,
 } FlagId;
 

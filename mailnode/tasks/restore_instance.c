@@ -4,9 +4,11 @@
 #include "tasks/manifest.h"
 #include "tasks/restic.h"
 #include "tasks/restore_databases.h"
+#include "tasks/restore_origin.h"
 #include "tasks/restore_room.h"
 #include "tasks/restore_tree.h"
 #include "tasks/restore_uidlist.h"
+#include "tasks/stage.h"
 
 #include "base/alloc.h"
 #include "base/crash.h"
@@ -135,6 +137,26 @@ static Error *manifest_fetch(Restore *restore)
         restore->files += manifest_entry(restore->manifest, i)->messages;
     }
     return err;
+}
+
+/* What has no state of a node in it was made by hand: nobody can say whose it is. */
+static Error *origin_check(Restore *restore)
+{
+    Buf state = {0};
+    DEFER(xfree) char *other = NULL;
+
+    Error *err = dump(restore, STATE_OBJECTS, &state);
+    if (!err)
+        err = origin_compare(&state, restore->instance, &other);
+    else if (err->code == ERROR_NOT_FOUND)
+        error_free(&err);
+    if (state.room)
+        wipe(state.data, state.room); /* secrets lie in it */
+    buf_done(&state);
+    if (err || !other || restore->wish->adopt)
+        return err;
+    return error_hint(error_new(ERROR_CONFLICT, "snapshot %.8s is of another instance: %s", restore->snapshot, other),
+                      "if it is meant all the same: --adopt");
 }
 
 static Error *space_check(Restore *restore)
@@ -355,6 +377,8 @@ static Error *run(Restore *restore)
         err = restic_resolve(restore->restic, wanted, 0, restore->snapshot);
     if (!err)
         err = manifest_fetch(restore);
+    if (!err)
+        err = origin_check(restore);
     if (!err)
         err = space_check(restore);
     if (!err)

@@ -150,7 +150,7 @@ def lose_disk(node):
     node.wait_ready("slapd")
 
 
-@pytest.mark.spec("F-060")
+@pytest.mark.spec("F-060", "B39")
 def test_everybody_comes_back_with_the_mail(mail_own):
     """The directory as it was, passwords, numbers and times; what the filter had learned; nothing over people that are there."""
     node, c = mail_own, mail_own.cluster
@@ -172,7 +172,10 @@ def test_everybody_comes_back_with_the_mail(mail_own):
     lose_disk(node)
     assert "uid=alice" not in directory(node)
 
-    said = restore(node)
+    c.ctl("instance set main hostname=other.example.org")
+    refused = restore(node, code=6)
+    assert "of another instance: hostname mx1.example.org, not other.example.org" in refused.err and "--adopt" in refused.err, refused
+    said = restore(node, more=["--adopt"])
     assert f"directory of people-mx1 with {was.count(chr(10) + 'dn:') + 1} entries" in said.out, said
     assert "what the filter had learned" in said.out, said
     assert directory(node) == was
@@ -191,5 +194,5 @@ def test_everybody_comes_back_with_the_mail(mail_own):
     shutil.rmtree(node.path("var/lib/mailnode/mail/alice"))
     node.add_user("new")
     has_new = directory(node)
-    said = restore(node)
+    said = restore(node, more=["--adopt"])
     assert "not the directory of people-mx1, which has people here" in said.out and directory(node) == has_new, said
