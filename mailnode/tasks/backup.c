@@ -143,7 +143,9 @@ static Error *upkeep(Job *job, Restic *restic, const char *destination, const Ma
     const char *root = job_root(job);
     Error *err = NULL;
 
-    if (upkeep_due(root, destination, "prune", PRUNE_EVERY_S, now_s)) {
+    if (!upkeep_ever(root, destination, "prune")) { /* there is nothing yet that it could take away: its time begins */
+        err = upkeep_done(root, destination, "prune", now_s);
+    } else if (upkeep_due(root, destination, "prune", PRUNE_EVERY_S, now_s)) {
         err = restic_prune(restic);
         if (!err)
             err = upkeep_done(root, destination, "prune", now_s);

@@ -29,20 +29,33 @@ static bool line_is(const char *line, size_t len, const char *repository, const 
     return true;
 }
 
-bool upkeep_due(const char *root, const char *repository, const char *work, uint64_t every_s, uint64_t now_s)
+/* 0: never, as far as is known. */
+static uint64_t last_of(const char *root, const char *repository, const char *work)
 {
     DEFER(buf_done) Buf text = {0};
     uint64_t last = 0;
 
     Error *err = file_read(place(root).text, UPKEEP_BYTES_MAX, &text);
-    error_free(&err); /* due, then */
+    error_free(&err);
     for (const char *line = buf_text(&text); *line;) {
         size_t len = strcspn(line, "\n");
         if (line_is(line, len, repository, work, &last))
-            break;
+            return last;
         line += len + (line[len] == '\n');
     }
+    return 0;
+}
+
+bool upkeep_due(const char *root, const char *repository, const char *work, uint64_t every_s, uint64_t now_s)
+{
+    uint64_t last = last_of(root, repository, work);
+
     return last > now_s || now_s - last >= every_s;
+}
+
+bool upkeep_ever(const char *root, const char *repository, const char *work)
+{
+    return last_of(root, repository, work) != 0;
 }
 
 Error *upkeep_done(const char *root, const char *repository, const char *work, uint64_t now_s)

@@ -10,4 +10,5 @@
 #include <stdint.h>
 
 bool upkeep_due(const char *root, const char *repository, const char *work, uint64_t every_s, uint64_t now_s);
+bool upkeep_ever(const char *root, const char *repository, const char *work); /* done once, as far as is known */
 CHECKED Error *upkeep_done(const char *root, const char *repository, const char *work, uint64_t now_s);

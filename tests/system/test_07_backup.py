@@ -90,7 +90,7 @@ def test_F_160_a_run_and_its_verdict(mail):
     jobs.staged = {"staged": "state-7", "staged_copy": "controller-7", "copy": {"revision": 42, "time": 1767225600}}
     good = jobs.run(backup_run={"plan": "nightly"})
     assert good.state == DONE and not good.findings, good
-    assert re.fullmatch(r"first: snapshot [0-9a-f]{8}, \d+ messages in \d+ mailboxes, [\d.]+ k?B, [\d.]+ [kM]?B new, pruned, checked; "
+    assert re.fullmatch(r"first: snapshot [0-9a-f]{8}, \d+ messages in \d+ mailboxes, [\d.]+ k?B, [\d.]+ [kM]?B new, checked; "
                         "controller at revision 42", good.verdict), good.verdict
     saved = files(mail, "first")
     assert {"/state/manifest", "/state/redis.rdb", "/state/directory-people-mx1.ldif", "/state/objects"} <= saved, sorted(saved)
@@ -107,6 +107,14 @@ def test_F_160_a_run_and_its_verdict(mail):
     assert again.state == DONE and again.verdict.endswith(   # upkeep has its own time
         " new, 1 forgotten; controller at revision 42 of 2026-01-01 00:00 UTC, none newer: the controller was not reached"), again
     jobs.staged = {"staged": "state-7"}
+
+    kept = mail.path("var/lib/mailnode/work/upkeep")   # a week is over
+    with open(kept) as f:
+        lines = f.read()
+    with open(kept, "w") as f:
+        f.write(re.sub(r"^\d+ prune first$", "1767225600 prune first", lines, flags=re.M))
+    weekly = jobs.run(backup_run={"plan": "nightly"})
+    assert weekly.state == DONE and ", pruned" in weekly.verdict and ", checked" not in weekly.verdict, weekly
 
     os.unlink(os.path.join(stage, "state-7"))   # what belongs to it is not there: not good, but the mail is saved
     bad = jobs.run(backup_run={"plan": "nightly"})

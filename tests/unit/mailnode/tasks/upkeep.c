@@ -30,7 +30,10 @@ static void test_due_until_done(void **state)
 {
     (void)state;
     assert_true(upkeep_due(root, "vault", "prune", 7 * DAY, 1000 * DAY));
+    assert_false(upkeep_ever(root, "vault", "prune"));
     ok(upkeep_done(root, "vault", "prune", 1000 * DAY));
+    assert_true(upkeep_ever(root, "vault", "prune"));
+    assert_false(upkeep_ever(root, "vault", "check"));
     assert_false(upkeep_due(root, "vault", "prune", 7 * DAY, 1007 * DAY - 1));
     assert_true(upkeep_due(root, "vault", "prune", 7 * DAY, 1007 * DAY));
     assert_true(upkeep_due(root, "vault", "check", 7 * DAY, 1001 * DAY));
