@@ -276,7 +276,7 @@ static Error *snapshot_known(Restic *restic, ResticSummary *summary)
 
     if (restic_id_valid(summary->snapshot))
         return NULL;
-    if (len < 8 || strspn(summary->snapshot, "0123456789abcdef") != len)
+    if (!len)
         return restic_error(restic, "backup", ERROR_DAMAGED, "restic named no snapshot", NULL);
     Error *err = snapshots_get(restic, summary->snapshot, &snapshots);
     if (!err && (snapshots.n != 1 || strncmp(snapshots.list[0].id, summary->snapshot, len) != 0))

@@ -353,6 +353,15 @@ Error *restic_node_read(const char *line, size_t size, ResticNode *ret_node, boo
     return NULL;
 }
 
+/* 8 digits of 0.14, 64 of others; anything else is none, and none is made of what is too long. */
+static void short_id_read(const char *text, char ret_id[65])
+{
+    size_t len = strlen(text);
+
+    if (len >= 8 && len <= 64 && strspn(text, "0123456789abcdef") == len)
+        memcpy(ret_id, text, len + 1);
+}
+
 ResticStep restic_step_read(const char *line, size_t size)
 {
     DEFER(restic_json_free) json_t *object = json_loadb(line, size, 0, NULL);
@@ -369,7 +378,7 @@ ResticStep restic_step_read(const char *line, size_t size)
         step.files = number_in(object, "total_files_processed");
         step.bytes = number_in(object, "total_bytes_processed");
         step.added = number_in(object, "data_added");
-        snprintf(step.snapshot, sizeof step.snapshot, "%s", text_in(object, "snapshot_id"));
+        short_id_read(text_in(object, "snapshot_id"), step.snapshot);
     } else if (strcmp(type, "error") == 0 && strcmp(text_in(object, "during"), "scan") != 0) {
         step.kind = RESTIC_STEP_ERROR; /* "scan" is only the estimate of what is to come */
         step.item = xstrdup(text_in(object, "item"));

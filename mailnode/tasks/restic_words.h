@@ -76,7 +76,7 @@ typedef struct ResticStep {
     enum { RESTIC_STEP_OTHER, RESTIC_STEP_STATUS, RESTIC_STEP_SUMMARY, RESTIC_STEP_ERROR } kind;
     uint64_t files, bytes, of_bytes; /* status: done; summary: in all */
     uint64_t added;                  /* summary: octets that were new */
-    char snapshot[65];               /* summary: its id, 8 or 64 digits */
+    char snapshot[65];               /* summary: its id, 8 to 64 digits; "": it named none */
     char *item;                      /* error: what could not be read; owned */
 } ResticStep;
 ResticStep restic_step_read(const char *line, size_t size);
