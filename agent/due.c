@@ -49,7 +49,8 @@ Error *due_at(const Due *due, const BackupRow *row, uint64_t *ret_at_s)
 
 BackupRow due_new(const char *plan, const char *destination, uint64_t now_s)
 {
-    return (BackupRow){.plan = plan, .destination = destination, .since_s = now_s, .through_s = now_s, .text = ""};
+    return (BackupRow){
+        .plan = plan, .destination = destination, .since_s = now_s, .through_s = now_s, .text = "", .snapshot = ""};
 }
 
 bool due_clock_check(BackupRow *row, uint64_t now_s)

@@ -24,6 +24,8 @@ enum { TOUCHED_MAX = 20000 };
     " good INTEGER NOT NULL, text TEXT NOT NULL, good_at INTEGER NOT NULL,"                                            \
     " PRIMARY KEY(plan, destination)) WITHOUT ROWID;"
 
+#define BACKUP_SNAPSHOT "ALTER TABLE backup ADD COLUMN snapshot TEXT NOT NULL DEFAULT '';"
+
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE object(kind INTEGER NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL,"
@@ -42,7 +44,8 @@ static const char schema[] =
     "CREATE TABLE task(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content BLOB NOT NULL, result BLOB,"
     " seen INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE secret(id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);"
-    "CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;" BACKUP_TABLE "PRAGMA user_version=4;"
+    "CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;" BACKUP_TABLE BACKUP_SNAPSHOT
+    "PRAGMA user_version=5;"
     "COMMIT;";
 
 /* What leads from user_version i to i + 1. */
@@ -52,6 +55,7 @@ static const char *const steps[JOURNAL_SCHEMA] = {
     "BEGIN IMMEDIATE; CREATE TABLE owner(name TEXT PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;"
     " PRAGMA user_version=3; COMMIT;",
     "BEGIN IMMEDIATE;" BACKUP_TABLE "PRAGMA user_version=4; COMMIT;",
+    "BEGIN IMMEDIATE;" BACKUP_SNAPSHOT "PRAGMA user_version=5; COMMIT;",
 };
 
 Error *journal_failed(Journal *journal, Error *err)

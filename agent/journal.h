@@ -23,7 +23,7 @@
 typedef struct Journal Journal;
 
 enum {
-    JOURNAL_SCHEMA = 4,       /* user_version */
+    JOURNAL_SCHEMA = 5,       /* user_version */
     JOURNAL_HAPPENINGS = 100, /* newest that are kept */
     JOURNAL_TASKS = 1000,     /* acknowledged ones that are kept, so that no id runs twice */
 };
@@ -154,7 +154,8 @@ typedef struct BackupRow {
     uint64_t ended_s;   /* of the last finished run; 0: there was none */
     bool good;          /* and how it ended */
     const char *text;
-    uint64_t good_s; /* of the last good run; 0: there was none */
+    uint64_t good_s;      /* of the last good run; 0: there was none */
+    const char *snapshot; /* that it made; "": not known */
 } BackupRow;
 /* In the order of their names.  Borrowed for the call. */
 CHECKED Error *journal_backups(Journal *journal, Error *(*each)(void *context, const BackupRow *row), void *context);

@@ -7,12 +7,13 @@ Error *journal_backups_prepare(Journal *journal)
 {
     Statements *sql = &journal->sql;
 
-    Error *err = db_prepare(journal->db,
-                            "SELECT plan, destination, since, through, begun, broken, ended, good, text, good_at"
-                            " FROM backup ORDER BY plan, destination",
-                            &sql->backups);
+    Error *err =
+        db_prepare(journal->db,
+                   "SELECT plan, destination, since, through, begun, broken, ended, good, text, good_at, snapshot"
+                   " FROM backup ORDER BY plan, destination",
+                   &sql->backups);
     if (!err)
-        err = db_prepare(journal->db, "REPLACE INTO backup VALUES(?,?,?,?,?,?,?,?,?,?)", &sql->backup_put);
+        err = db_prepare(journal->db, "REPLACE INTO backup VALUES(?,?,?,?,?,?,?,?,?,?,?)", &sql->backup_put);
     if (!err)
         err = db_prepare(journal->db, "DELETE FROM backup WHERE plan=? AND destination=?", &sql->backup_remove);
     return err;
@@ -36,6 +37,7 @@ Error *journal_backups(Journal *journal, Error *(*each)(void *context, const Bac
             .good = sqlite3_column_int(get, 7) != 0,
             .text = (const char *)sqlite3_column_text(get, 8),
             .good_s = db_number(get, 9),
+            .snapshot = (const char *)sqlite3_column_text(get, 10),
         };
         err = each(context, &backup);
         if (!err)
@@ -59,6 +61,7 @@ Error *journal_backup_put(Journal *journal, const BackupRow *row)
     sqlite3_bind_int(put, 8, row->good);
     db_bind_text(put, 9, row->text);
     sqlite3_bind_int64(put, 10, (sqlite3_int64)row->good_s);
+    db_bind_text(put, 11, row->snapshot ? row->snapshot : "");
     CRASH_POINT("agent.backup.writing");
     Error *err = db_run(put);
     if (!err) {

@@ -58,6 +58,7 @@ static void row_own(BackupRow *row)
     row->plan = xstrdup(row->plan);
     row->destination = xstrdup(row->destination);
     row->text = xstrdup(row->text);
+    row->snapshot = xstrdup(row->snapshot);
 }
 
 static void row_done(BackupRow *row)
@@ -65,6 +66,7 @@ static void row_done(BackupRow *row)
     free((char *)row->plan);
     free((char *)row->destination);
     free((char *)row->text);
+    free((char *)row->snapshot);
 }
 
 static void pair_done(Pair *pair)
@@ -238,6 +240,17 @@ static void text_set(const char **text, const char *said)
     *text = copy;
 }
 
+/* Of what a run made the one at this destination; "": it named none. */
+static const char *saved_at(const Mail__TaskResult *result, const char *destination)
+{
+    for (size_t i = 0; i < result->n_saved; i++) {
+        const Mail__Saved *saved = result->saved[i];
+        if (saved->destination && saved->snapshot && strcmp(saved->destination, destination) == 0)
+            return saved->snapshot;
+    }
+    return "";
+}
+
 static void pair_ended(Plans *plans, Pair *pair, bool good, const char *text, uint64_t wall_s)
 {
     text_set(&pair->row.text, text);
@@ -258,12 +271,14 @@ static void pair_result(Plans *plans, Pair *pair, const Mail__TaskResult *result
     const char *verdict = result->verdict && *result->verdict ? result->verdict : NULL;
     const char *why = result->why && result->why->what ? result->why->what : NULL;
 
-    if (result->state == MAIL__TASK_STATE__SUCCEEDED)
+    if (result->state == MAIL__TASK_STATE__SUCCEEDED) {
+        text_set(&pair->row.snapshot, saved_at(result, pair->row.destination));
         pair_ended(plans, pair, true, verdict ? verdict : "good", wall_s);
-    else if (result->state == MAIL__TASK_STATE__CANCELLED)
+    } else if (result->state == MAIL__TASK_STATE__CANCELLED) {
         pair_ended(plans, pair, false, "it was cancelled", wall_s);
-    else
+    } else {
         pair_ended(plans, pair, false, why ? why : verdict ? verdict : "it failed and gave no reason", wall_s);
+    }
 }
 
 /* Nobody knows how a run ended that an earlier life of the agent had begun. */
@@ -498,6 +513,7 @@ static void standings_say(Plans *plans)
             .destination = (char *)pair->row.destination,
             .state = pair_state(plans, pair),
             .text = standing_text(plans, pair),
+            .snapshot = (char *)pair->row.snapshot,
             .ended_s = pair->row.ended_s,
             .good_s = pair->row.good_s,
             .next_s = pair->next_s,

@@ -66,6 +66,7 @@ static void backups_clear(Report *report)
         free(report->backups[i].plan);
         free(report->backups[i].destination);
         free(report->backups[i].text);
+        free(report->backups[i].snapshot);
     }
     free(report->backups);
     report->backups = NULL;
@@ -144,7 +145,8 @@ void report_engine_facts(Report *report, Mail__Fact *const *facts, size_t n, Mse
 static bool backup_same(const ReportBackup *a, const ReportBackup *b)
 {
     return strcmp(a->plan, b->plan) == 0 && strcmp(a->destination, b->destination) == 0 && a->state == b->state &&
-           a->ended_s == b->ended_s && a->next_s == b->next_s && a->running == b->running;
+           strcmp(a->snapshot, b->snapshot) == 0 && a->ended_s == b->ended_s && a->next_s == b->next_s &&
+           a->running == b->running;
 }
 
 void report_backups(Report *report, const ReportBackup *backups, size_t n)
@@ -162,6 +164,7 @@ void report_backups(Report *report, const ReportBackup *backups, size_t n)
         report->backups[i].plan = xstrdup(backups[i].plan);
         report->backups[i].destination = xstrdup(backups[i].destination);
         report->backups[i].text = xstrdup(backups[i].text);
+        report->backups[i].snapshot = xstrdup(backups[i].snapshot);
     }
 }
 
@@ -249,6 +252,7 @@ static void backups_into(Outgoing *out, const ReportBackup *backups, size_t n)
         standing->plan = known->plan;
         standing->destination = known->destination;
         standing->text = known->text;
+        standing->snapshot = *known->snapshot ? known->snapshot : NULL;
         standing->has_state = standing->has_running = true;
         standing->state = known->state;
         standing->running = known->running;

@@ -21,6 +21,7 @@ void report_engine_facts(Report *report, Mail__Fact *const *facts, size_t n, Mse
 /* How the backups stand; replaces what was said before.  Copied. */
 typedef struct ReportBackup {
     char *plan, *destination, *text;
+    char *snapshot; /* of the last good run; "": not known */
     Mail__FactState state;
     uint64_t ended_s, good_s, next_s; /* seconds since 1970; 0: none */
     bool running;

@@ -348,6 +348,7 @@ static void standing_fill(Standing *standing, const Mail__NodeStatus *node)
 static void standing_row(Table *table, const Standing *standing)
 {
     const Mail__BackupStanding *known = standing->standing;
+    DEFER(xfree) char *snapshot = known && known->snapshot ? xasprintf("%.8s", known->snapshot) : NULL;
 
     table_cell(table, standing->plan);
     table_cell(table, standing->destination);
@@ -356,6 +357,7 @@ static void standing_row(Table *table, const Standing *standing)
     table_cell(table, standing->state);
     table_cell(table, known && known->has_ended_age_ms ? age_text(known->ended_age_ms).text : NULL);
     table_cell(table, known && known->has_good_age_ms ? age_text(known->good_age_ms).text : NULL);
+    table_cell(table, snapshot);
     table_cell(table, known && known->running       ? "running"
                       : known && known->has_next_ms ? age_text(known->next_ms).text
                                                     : NULL);
@@ -422,11 +424,11 @@ static void standings_print(Cli *cli, const Line *line, const Stated *stated, En
                             Standings *standings)
 {
     static const char *const headings[] = {"PLAN",     "DESTINATION", "INSTANCE", "NODE", "STATE",
-                                           "LAST-RUN", "LAST-GOOD",   "NEXT",     "TEXT"};
+                                           "LAST-RUN", "LAST-GOOD",   "SNAPSHOT", "NEXT", "TEXT"};
     bool data = cli->form == OUTPUT_JSON || cli->form == OUTPUT_YAML;
 
     standings->items = data ? json_array() : NULL;
-    standings->table = cli->form == OUTPUT_TABLE ? table_new(cli->out, headings, 9) : NULL;
+    standings->table = cli->form == OUTPUT_TABLE ? table_new(cli->out, headings, 10) : NULL;
     for (size_t i = 0; i < stated->plans.n; i++)
         if (is_meant(stated->plans.list[i], line->key))
             plan_say(standings, stated, stated->plans.list[i], parts, n);

@@ -52,9 +52,18 @@ static json_t *finding_json(const Mail__Finding *finding)
     return item;
 }
 
+static json_t *saved_json(const Mail__Saved *saved)
+{
+    json_t *item = json_object();
+
+    json_put_text(item, "destination", saved->destination);
+    json_put_text(item, "snapshot", saved->snapshot);
+    return item;
+}
+
 static void result_put(json_t *item, const Mail__TaskResult *result)
 {
-    json_t *findings = json_array();
+    json_t *findings = json_array(), *saved = json_array();
 
     json_put_text(item, "verdict", result->verdict);
     if (result->why)
@@ -62,6 +71,9 @@ static void result_put(json_t *item, const Mail__TaskResult *result)
     for (size_t i = 0; i < result->n_findings; i++)
         json_array_append_new(findings, finding_json(result->findings[i]));
     json_object_set_new(item, "findings", findings);
+    for (size_t i = 0; i < result->n_saved; i++)
+        json_array_append_new(saved, saved_json(result->saved[i]));
+    json_object_set_new(item, "saved", saved);
 }
 
 static json_t *task_json(const Mail__TaskInfo *task)

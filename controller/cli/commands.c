@@ -312,7 +312,7 @@ const Command commands[] = {
      .flags = SCOPED | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT), .words = "now, on each node that it covers; without a name all plans",
      .example = "backup run nightly", .run = run_backup_run},
     {.noun = "backup", .verb = "status", .key = "PLAN", .key_optional = true, .kind = "plan", .flags = SCOPED,
-     .words = "the last finished run of each plan, how old the last good one is; 1 when one is not good",
+     .words = "the last finished run of each plan, how old the last good one is and its snapshot; 1 when one is not good",
      .example = "backup status", .run = run_backup_status},
     {.noun = "backup", .verb = "verify", .key = "PLAN", .key_optional = true, .kind = "plan",
      .flags = SCOPED | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT), .words = "restore a part on trial and compare it; a task",

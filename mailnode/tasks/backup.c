@@ -198,6 +198,7 @@ static Error *save(Job *job, const Object *plan, const char *destination, const 
     CRASH_POINT("backup.saved");
     if (err)
         return err;
+    job_saved(job, destination, summary.snapshot);
     snapshot_manifest_keep(job_root(job), summary.snapshot, tree->state.text);
     DEFER(xfree) char *bytes = bytes_words(tree->totals.bytes), *added = bytes_words(summary.added);
     buf_printf(&words, "%s: snapshot %.8s, %" PRIu64 " messages in %" PRIu64 " mailboxes, %s, %s new", destination,

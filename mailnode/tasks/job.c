@@ -34,6 +34,8 @@ struct Job {
     Secret **secrets; /* beside request's secrets: the same places */
     char *staged, *staged_copy;
     Findings findings;
+    Mail__Saved **saved; /* owned, with their texts */
+    size_t n_saved;
 };
 
 static const Mail__EngineTask *asked(const Job *job)
@@ -258,8 +260,22 @@ static void job_done(Job *job)
     free(job->staged);
     free(job->staged_copy);
     findings_done(&job->findings);
+    for (size_t i = 0; i < job->n_saved; i++)
+        mail__saved__free_unpacked(job->saved[i], NULL);
+    free(job->saved);
     envelope_free(&job->request);
     local_peer_free(&job->peer);
+}
+
+void job_saved(Job *job, const char *destination, const char *snapshot)
+{
+    Mail__Saved *saved = xmalloc(sizeof *saved);
+
+    mail__saved__init(saved);
+    saved->destination = xstrdup(destination);
+    saved->snapshot = xstrdup(snapshot);
+    job->saved = xrealloc(job->saved, (job->n_saved + 1) * sizeof(Mail__Saved *));
+    job->saved[job->n_saved++] = saved;
 }
 
 void job_over_quota(Job *job)
@@ -290,6 +306,8 @@ static void result_say(Job *job, Error *why, char *verdict)
     result.has_over_quota = result.over_quota = job->over_quota;
     result.findings = job->findings.list;
     result.n_findings = job->findings.n;
+    result.saved = job->saved;
+    result.n_saved = job->n_saved;
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_RESULT;
     envelope.task_result = &result;
     say(job, &envelope, true);

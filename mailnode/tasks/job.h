@@ -30,6 +30,8 @@ CHECKED Error *job_go_on(Job *job); /* CONFLICT "cancelled", NULL otherwise: bet
 void job_progress(Job *job, uint64_t done, uint64_t of, const char *unit);
 /* A finding of the result; borrowed for the call. */
 void job_found(Job *job, Mail__FactState severity, const char *where, const char *format, ...) PRINTF_LIKE(4, 5);
+/* A snapshot was made there. */
+void job_saved(Job *job, const char *destination, const char *snapshot);
 /* SPEC F-069: the mailbox that was restored into has more than its quota now. */
 void job_over_quota(Job *job);
 /* One part of the answer to a question. */

@@ -306,10 +306,17 @@ def test_by_mailctl_and_by_itself(mail):
         items = ctl(f"backup status {plan} -o json", code=(0, 1)).items
         return items[0] if items else {}
     wait_until(lambda: standing().get("state") == "good", lambda: f"it runs by itself: {standing()}", 90)
-    assert "snapshot" in standing()["text"], standing()
+    made = standing()["snapshot"]   # the whole id; people are shown what begins it
+    assert re.fullmatch("[0-9a-f]{64}", made) and f"snapshot {made[:8]}, " in standing()["text"], standing()
     ctl("plan set soon schedule='daily 02:30'")
     wait_until(lambda: not standing()["running"], "the last one ends", 60)
     assert "succeeded" in ctl("backup run soon", timeout=120).out
+    newest = ctl("snapshot list destination=here -o json").items[0]["id"]
+    assert standing()["snapshot"] == newest != made
+    assert newest[:8] in ctl("backup status soon").out and newest not in ctl("backup status soon").out
+    task = ctl("task list -o json").items[0]["task_id"]
+    shown = ctl(f"task show {task} -o json").items[0]
+    assert shown["saved"] == [{"destination": "here", "snapshot": newest}] and newest[:8] in ctl(f"task show {task}").out
     assert ctl("snapshot export latest destination=here").out == ctl("export").out
     ctl("plan add bad destinations=nowhere schedule='daily 02:30'")
     assert "there is no repository" in ctl("backup run bad", code=4, timeout=120).err

@@ -859,7 +859,8 @@ static void assert_owner(const char *name, const char *wanted)
 static Error *backup_into(void *context, const BackupRow *row)
 {
     Buf *out = context;
-    buf_printf(out, "%s>%s %s %llu ", row->plan, row->destination, row->text, (unsigned long long)row->good_s);
+    buf_printf(out, "%s>%s %s %llu%s ", row->plan, row->destination, row->text, (unsigned long long)row->good_s,
+               row->snapshot);
     return NULL;
 }
 
@@ -882,9 +883,14 @@ static void backups_are_remembered(void **state)
     reopen();
     assert_backups("nightly>far no 7 nightly>vault fine 7 ");
     row.good_s = 8;
+    row.snapshot = "@0123";
     ok(journal_backup_put(journal, &row));
     ok(journal_backup_remove(journal, "nightly", "vault"));
     ok(journal_backup_remove(journal, "nightly", "vault")); /* gone already */
+    assert_backups("nightly>far no 8@0123 ");
+    journal_free(&journal);
+    raw("ALTER TABLE backup DROP COLUMN snapshot; PRAGMA user_version=4"); /* an older program's */
+    ok(journal_open(path, &journal));
     assert_backups("nightly>far no 8 ");
     journal_free(&journal);
     raw("DROP TABLE backup; PRAGMA user_version=3"); /* an older program's */

@@ -40,6 +40,8 @@ static Error *begin(Jobs *jobs, const Mail__TaskStart *task, JobHeard *to, void 
     return NULL;
 }
 
+static const char *made; /* the snapshot that a run names; NULL: none */
+
 /* The newest job has come to its end; why NULL: it was good. */
 static void ends(const char *verdict, const char *why)
 {
@@ -52,6 +54,13 @@ static void ends(const char *verdict, const char *why)
     result.state = why ? MAIL__TASK_STATE__FAILED : MAIL__TASK_STATE__SUCCEEDED;
     result.verdict = (char *)(uintptr_t)verdict;
     result.why = why ? &failure : NULL;
+    Mail__Saved far = MAIL__SAVED__INIT, saved = MAIL__SAVED__INIT;
+    far.destination = (char *)(uintptr_t) "elsewhere";
+    far.snapshot = (char *)(uintptr_t) "ffff";
+    saved.destination = (char *)(uintptr_t) "vault";
+    saved.snapshot = (char *)(uintptr_t)made;
+    result.saved = (Mail__Saved *[]){&far, &saved};
+    result.n_saved = 2;
     envelope.body_case = MAIL__ENVELOPE__BODY_TASK_RESULT;
     envelope.task_result = &result;
     heard(heard_by, job, &envelope);
@@ -339,6 +348,49 @@ static void an_admin_runs_one(void **state)
     assert_fact(MAIL__FACT_STATE__DEGRADED, "nightly to vault: it was cancelled");
 }
 
+static Error *snapshot_into(void *context, const BackupRow *row)
+{
+    snprintf(context, 80, "%s", row->snapshot);
+    return NULL;
+}
+
+static void assert_snapshot(const char *wanted)
+{
+    char known[80] = "(no row)";
+
+    ok(journal_backups(journal, snapshot_into, known));
+    assert_string_equal(known, wanted);
+}
+
+/* A bad run takes nothing away from the last good one, though it may have saved something. */
+static void snapshot_of_the_last_good_run(void **state)
+{
+    (void)state;
+    states(plan_of("nightly", "daily 02:00", "vault", ""));
+    at(NIGHT);
+    assert_snapshot("");
+    at(NIGHT + 7200);
+    assert_begun("nightly>vault ");
+    made = "0123";
+    ends("fine", NULL);
+    assert_snapshot("0123");
+    stop();
+    start(); /* it is remembered */
+    at(NIGHT + 86400 + 7200);
+    assert_begun("nightly>vault ");
+    made = "4567";
+    ends(NULL, "full");
+    assert_snapshot("0123");
+    Mail__BackupRun run = MAIL__BACKUP_RUN__INIT;
+    Mail__TaskResult good = MAIL__TASK_RESULT__INIT;
+    run.plan = (char *)(uintptr_t) "nightly";
+    good.state = MAIL__TASK_STATE__SUCCEEDED;
+    plans_ended(plans, &run, &good,
+                NIGHT + 86400 + 7300); /* of an older mail-engine: not known, and none that is not it */
+    assert_snapshot("");
+    made = NULL;
+}
+
 static void nobody_there_to_run_it(void **state)
 {
     (void)state;
@@ -405,6 +457,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_run_that_nobody_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(the_clock_is_set, setup, teardown),
         cmocka_unit_test_setup_teardown(an_admin_runs_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(snapshot_of_the_last_good_run, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_there_to_run_it, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_begin_has_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(an_alarm_for_what_never_ran, setup, teardown),
