@@ -300,6 +300,18 @@ static Error *newest(const ResticSnapshots *snapshots, uint64_t at_s, const Rest
                      at_s ? "there is no snapshot from that time or before" : "there is no snapshot yet");
 }
 
+/* With as many digits as tell them apart. */
+static Error *several(const char *wanted, const char *one, const char *other)
+{
+    size_t alike = strlen(wanted);
+
+    while (one[alike] && one[alike] == other[alike])
+        alike++;
+    int shown = alike < 8 ? 8 : (int)alike + 1;
+    return error_hint(error_new(ERROR_CONFLICT, "several snapshots begin with %s", wanted),
+                      "%.*s and %.*s: write more of it", shown, one, shown, other);
+}
+
 Error *restic_snapshot_choose(const ResticSnapshots *snapshots, const char *wanted, uint64_t at_s,
                               const ResticSnapshot **ret_snapshot)
 {
@@ -314,8 +326,7 @@ Error *restic_snapshot_choose(const ResticSnapshots *snapshots, const char *want
         if (strncmp(snapshots->list[i].id, wanted, len) != 0)
             continue;
         if (found)
-            return error_hint(error_new(ERROR_CONFLICT, "several snapshots begin with %s", wanted),
-                              "%.16s and %.16s: write more of it", found->id, snapshots->list[i].id);
+            return several(wanted, found->id, snapshots->list[i].id);
         found = &snapshots->list[i];
     }
     if (!found)

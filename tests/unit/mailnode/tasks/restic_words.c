@@ -3,6 +3,7 @@
 
 #include "expect.h"
 
+#define TAIL(digit) digit "456789abcdef0123456789abcdef0123456789abcdef0123456789abcde"
 #define ID(digit) "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde" digit
 
 static void test_troubles(void **state)
@@ -177,6 +178,13 @@ static void test_choose_B41(void **state)
     ok(restic_snapshot_choose(&read, "", 1795654800 + 86400, &found)); /* 2026-11-27T01:00:00Z */
     assert_int_equal(found->id[0], 'f');
     fails(restic_snapshot_choose(&read, "0123", 0, &found), ERROR_CONFLICT, "several snapshots begin with 0123");
+    DEFER(error_free) Error *several = restic_snapshot_choose(&read, "0123", 0, &found);
+    assert_string_equal(several->hint, ID("1") " and " ID("0") ": write more of it");
+    DEFER(restic_snapshots_done)
+    ResticSnapshots two = snapshots_of("[{\"time\":\"2026-11-26T01:00:00Z\",\"id\":\"0123" TAIL(
+        "4") "\"},{\"time\":\"2026-11-27T01:00:00Z\",\"id\":\"0123" TAIL("5") "\"}]");
+    DEFER(error_free) Error *early = restic_snapshot_choose(&two, "0123", 0, &found);
+    assert_string_equal(early->hint, "01235456 and 01234456: write more of it");
     fails(restic_snapshot_choose(&read, "abcd", 0, &found), ERROR_NOT_FOUND, "there is no snapshot abcd");
     fails(restic_snapshot_choose(&read, "", 1000, &found), ERROR_NOT_FOUND, "from that time or before");
     fails(restic_snapshot_choose(&none, "latest", 0, &found), ERROR_NOT_FOUND, "no snapshot yet");
