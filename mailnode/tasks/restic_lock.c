@@ -2,15 +2,20 @@
 #include "tasks/restic_inside.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/path.h"
+#include "base/proc.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -120,6 +125,46 @@ static bool mended(Restic *restic)
     return dead;
 }
 
+/* One of root's, and nothing but a file that lies here alone. */
+static void hand_over(int folder, const char *name, uid_t uid, gid_t gid)
+{
+    DEFER(fd_close) int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == 0 &&
+        fchown(fd, uid, gid) != 0)
+        log_warning("lock of a repository stays root's", kv("lock", name), kv("why", strerror(errno)));
+}
+
+/* What root's own restic puts into a local repository mailbackup may not read, and its restic tries it for minutes before it
+ * says so.  So root's locks become mailbackup's: root's restic refreshes and removes its own all the same, ours says at once
+ * who it is, and takes a dead one away.  Only in a folder of mailbackup's: no link of its leads to files of others. */
+static void root_locks_hand_over(const Restic *restic)
+{
+    const char *place = strncmp(restic->place.shown, "local:", 6) == 0 ? restic->place.shown + 6 : NULL;
+    DEFER(xfree) char *path = place ? xasprintf("%s/locks", place) : NULL;
+    DEFER(dir_close) DIR *dir = NULL;
+    struct stat st;
+    uid_t uid;
+    gid_t gid;
+
+    if (!path)
+        return;
+    Error *err = proc_user("mailbackup", &uid, &gid);
+    int fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    error_free(&err); /* restic says it */
+    if (fd < 0)
+        return;
+    dir = fdopendir(fd);
+    if (!dir)
+        close(fd);
+    if (!dir || fstat(fd, &st) != 0 || st.st_uid != uid)
+        return;
+    for (const struct dirent *entry; (entry = readdir(dir));)
+        if (restic_id_valid(entry->d_name))
+            hand_over(fd, entry->d_name, uid, gid);
+}
+
 static void run_again(ResticRun *run)
 {
     buf_done(&run->out);
@@ -134,6 +179,7 @@ static Error *held(Restic *restic, const char *what, int how, ResticRun *run, Ms
 
     for (;;) {
         Error *err = hold(restic, what, how, until);
+        root_locks_hand_over(restic);
         if (!err)
             err = restic_once(restic, what, run);
         flock(restic->lock, LOCK_UN);

@@ -429,8 +429,8 @@ static void test_R41_missing_and_wrong_password(void **state)
     fails(restic_init(holds.restic), ERROR_EXISTS, "holds something that is no repository");
 }
 
-/* A restic that is not ours, and holds its lock until it is told to go on. */
-static pid_t other_restic(const char *repository, const char *host, int *ret_stdin)
+/* A restic that is not ours (user NULL: root's), and holds its lock until it is told to go on. */
+static pid_t other_restic(const char *repository, const char *user, const char *host, int *ret_stdin)
 {
     int ends[2];
 
@@ -438,10 +438,11 @@ static pid_t other_restic(const char *repository, const char *host, int *ret_std
     pid_t pid = fork();
     if (pid == 0) {
         DEFER(xfree) char *path = xasprintf("%s/var/lib/mailnode/backup/%s/main", root, repository);
-        DEFER(xfree) char *cache = below("var/lib/mailnode/restic/cache");
+        DEFER(xfree) char *cache = below(user ? "var/lib/mailnode/restic/cache" : "cache-of-root");
         if (host && (unshare(CLONE_NEWUTS) != 0 || sethostname(host, strlen(host)) != 0))
             _exit(1);
-        ok(proc_become("mailbackup")); /* or ours could not read its lock */
+        if (user)
+            ok(proc_become(user));
         setenv("RESTIC_PASSWORD", "s3cret word", 1);
         setenv("RESTIC_REPOSITORY", path, 1);
         setenv("RESTIC_CACHE_DIR", cache, 1);
@@ -485,7 +486,7 @@ static void test_R41_lock_live_and_stale(void **state)
 
     vault_open(&vault, local("locked"));
     ok(restic_init(vault.restic));
-    pid_t pid = other_restic("locked", NULL, &in);
+    pid_t pid = other_restic("locked", "mailbackup", NULL, &in);
     wait_for_lock("locked");
     fails(restic_check(vault.restic, 0), ERROR_UNAVAILABLE, "locked by another restic");
     assert_int_equal(restic_trouble(vault.restic), RESTIC_LOCKED);
@@ -499,6 +500,35 @@ static void test_R41_lock_live_and_stale(void **state)
     assert_int_equal(n_locks("locked"), 0);
 }
 
+/* Its lock is for root's eyes alone: ours says at once who it is, lets a live one be, and takes a dead one away. */
+static void test_R41_lock_of_root(void **state)
+{
+    DEFER(vault_done) Vault vault = {0};
+    int in = -1, status = 0;
+    (void)state;
+
+    vault_open(&vault, local("root"));
+    ok(restic_init(vault.restic));
+    pid_t pid = other_restic("root", NULL, NULL, &in);
+    wait_for_lock("root");
+    Msec begun = clock_ms();
+    Error *err = restic_check(vault.restic, 0);
+    assert_non_null(err);
+    if (!strstr(err->what, "locked by another restic") || !strstr(err->what, "by root (UID 0") ||
+        !strstr(err->what, "lock was created at"))
+        fail_msg("%s", err->what);
+    error_free(&err);
+    assert_int_equal(restic_trouble(vault.restic), RESTIC_LOCKED);
+    assert_true(clock_ms() < begun + 20000); /* not the 300 s of what stands still */
+    assert_int_equal(n_locks("root"), 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    close(in);
+    assert_int_equal(n_locks("root"), 1);
+    ok(restic_check(vault.restic, 0));
+    assert_int_equal(n_locks("root"), 0);
+}
+
 /* Nobody here knows whether a restic of another machine lives: its lock stays, whatever the clocks say. */
 static void test_R16_lock_of_another_machine(void **state)
 {
@@ -508,7 +538,7 @@ static void test_R16_lock_of_another_machine(void **state)
 
     vault_open(&vault, local("elsewhere"));
     ok(restic_init(vault.restic));
-    pid_t pid = other_restic("elsewhere", "another-machine", &in);
+    pid_t pid = other_restic("elsewhere", "mailbackup", "another-machine", &in);
     wait_for_lock("elsewhere");
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
@@ -778,6 +808,7 @@ int main(void)
         ONE(test_F_061_hostile_names),
         ONE(test_R41_missing_and_wrong_password),
         ONE(test_R41_lock_live_and_stale),
+        ONE(test_R41_lock_of_root),
         ONE(test_R16_lock_of_another_machine),
         ONE(test_R41_damaged),
         ONE(test_cancelled_takes_its_lock_away),
