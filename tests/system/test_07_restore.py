@@ -14,7 +14,7 @@ from harness import wait_until
 from harness.backup import PASSWORD, Vault
 from harness.jobs import Jobs
 from harness.mail import EICAR
-from harness.wire import Closed, LocalLink
+from harness.wire import VERSION, Closed, LocalLink
 
 import control_pb2
 
@@ -226,6 +226,50 @@ def test_the_old_one_or_the_new_one_whatever_dies(vault):
             with node.imap("alice") as imap:
                 old = {n: content(imap, n) for n in folders(imap) if n.startswith("Restored folder")}
                 assert "Restored folder/mine" not in old and len(old["Restored folder/Foo"]) == 3
+
+
+def fetching(node):
+    """Is there a restic that restores into a room of this node?"""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                words = f.read().split("\0")
+        except OSError:
+            continue
+        if words[:2] == ["restic", "restore"] and any(rooms(node) in w for w in words):
+            return int(pid)
+    return None
+
+
+@pytest.mark.spec("F-067", "R42")
+def test_cancelled_in_the_middle(vault):
+    """Its restic is at work when it is called off: it ends as cancelled, the folder of before stands, nothing else is left."""
+    node = vault.node
+    with node.imap("alice") as imap:
+        for i in range(3):
+            put(imap, "Foo", f"cancel{i}")
+        first = vault.snapshot()
+        put(imap, "Foo", "later")
+    second = vault.snapshot()
+    restore(vault, "user:alice", "Foo", first)
+    with node.imap("alice") as imap:
+        old = content(imap, "Restored folder/Foo")
+    jobs = Jobs(node, {vault.name: {"repository": vault.address, "secrets": {"password": PASSWORD}}})
+    job = jobs.start(restore_folder={"mailbox": "user:alice", "folder": "Foo", "destination": vault.name, "snapshot": second, "replace": True})
+    try:
+        wait_until(lambda: fetching(node), "its restic runs", 30)
+        job.say(control_pb2.Envelope(version=VERSION, id=3, task_cancel={"task_id": "T" * 26}))
+        said = job.result()
+        assert said.state == control_pb2.CANCELLED and not said.verdict, said
+    finally:
+        job.close()
+    assert not fetching(node) and [n for n in os.listdir(rooms(node)) if n != ".gate"] == []
+    assert not os.listdir(os.path.join(vault.address.split(":", 1)[1], "main/locks")), "its lock is gone"
+    with node.imap("alice") as imap:
+        assert len(old) == 3 and content(imap, "Restored folder/Foo") == old
+    restore(vault, "user:alice", "Foo", second)   # the next one is good
+    with node.imap("alice") as imap:
+        assert len(content(imap, "Restored folder/Foo")) == 4
 
 
 @pytest.mark.spec("F-062")
