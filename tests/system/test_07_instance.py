@@ -9,7 +9,7 @@ import pytest
 from harness import paths, wait_until
 from harness.backup import PASSWORD, Vault
 from harness.jobs import Jobs
-from harness.wire import body
+from harness.wire import VERSION, body
 import control_pb2
 
 MORE = 1000000
@@ -98,11 +98,45 @@ def dies(vault):
         job.close()
 
 
+def fetching(node):
+    """Is a restic at work that restores into this node?"""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                words = f.read().split("\0")
+        except OSError:
+            continue
+        if words[:2] == ["restic", "restore"] and any(node.path("var/lib/mailnode") in w for w in words):
+            return True
+    return False
+
+
+def is_cancelled(vault):
+    """While restic works: nothing of it is left, the verdict says so, and the way is free for the next one."""
+    node = vault.node
+    jobs = Jobs(node, {"vault": {"repository": vault.address, "secrets": {"password": PASSWORD}}})
+    jobs.objects[0].instance.running = False
+    job = jobs.start(restore_instance={"destination": "vault", "snapshot": "latest"})
+    try:
+        wait_until(lambda: fetching(node), "its restic works", 30)
+        job.say(control_pb2.Envelope(version=VERSION, id=3, task_cancel={"task_id": "T" * 26}))
+        said = job.result()
+        assert said.state == control_pb2.CANCELLED and not said.verdict, said
+    finally:
+        job.close()
+    assert not fetching(node)
+    assert os.listdir(node.path("var/lib/mailnode/work/restore")) in ([], [".gate"])
+    assert not os.listdir(os.path.join(vault.folder, "locks")), "its lock is gone"
+    for place in ("mail", "public"):
+        assert os.listdir(node.path("var/lib/mailnode", place)) == [], "nothing half-done stands in place"
+
+
 @pytest.mark.spec("F-060")
 def test_all_mail_comes_back_with_its_numbers(lost):
     """Every message with UID, UIDVALIDITY, flags and keywords; no UID is given twice; nothing goes over mail that is there."""
     vault, was, late = lost
     node, c = vault.node, vault.node.cluster
+    is_cancelled(vault)
     dies(vault)
     said = restore(node)
     assert "8 messages" in said.out and "raised" in said.out, said
