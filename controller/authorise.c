@@ -43,6 +43,7 @@ static const Rule bodies[N_BODIES] = {
     ASKS(BACKUP_READ,  ANYWHERE, VIEWER,   "read"),
     ASKS(TRACE_READ,   ANYWHERE, VIEWER,   "read"),
     ASKS(ROLLBACK,     INSIDE,   ADMIN,    "roll an instance back"),
+    ASKS(UNDELETE,     INSIDE,   OPERATOR, "bring a public mailbox back"), /* then by kind, below */
     ASKS(REVERT,       WHOLE,    ADMIN,    "revert a change"),
     ASKS(APPLY_BEGIN,  WHOLE,    ADMIN,    "apply a file"),
     ASKS(APPLY_PART,   WHOLE,    ADMIN,    "apply a file"),

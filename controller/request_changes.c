@@ -229,12 +229,15 @@ void request_apply_end(Ask *ask, Envelope **envelope, Msec now)
 typedef struct BackOrder {
     uint64_t revision;
     char *instance; /* NULL: revert */
+    char *mailbox;  /* of that instance, which comes back; NULL: none */
 } BackOrder;
 
 static Error *back_go(void *context, Work *work)
 {
     const BackOrder *back = context;
 
+    if (back->mailbox)
+        return undelete_work(work, back->revision, back->instance, back->mailbox);
     if (back->instance)
         return rollback_work(work, back->revision, back->instance);
     return revert_work(work, back->revision);
@@ -245,18 +248,22 @@ static void back_drop(void *context)
     BackOrder *back = context;
 
     free(back->instance);
+    free(back->mailbox);
     free(back);
 }
 
-static void take_back(Ask *ask, const Mail__Manner *manner, uint64_t revision, const char *instance)
+static void take_back(Ask *ask, const Mail__Manner *manner, uint64_t revision, const char *instance,
+                      const char *mailbox)
 {
     BackOrder *back = xcalloc(1, sizeof *back);
-    DEFER(xfree) char *via = xasprintf("%s %" PRIu64, instance ? "rollback" : "revert", revision);
+    DEFER(xfree) char *via = xasprintf("%s %" PRIu64, instance && !mailbox ? "rollback" : "revert", revision);
     JobOrder order = {.work = back_go, .context_free = back_drop, .context = back, .via = via};
     Wish wish = {0};
     Error *err = wish_of(manner, &wish);
 
-    *back = (BackOrder){.revision = revision, .instance = instance ? xstrdup(instance) : NULL};
+    *back = (BackOrder){.revision = revision,
+                        .instance = instance ? xstrdup(instance) : NULL,
+                        .mailbox = mailbox ? xstrdup(mailbox) : NULL};
     if (err) {
         back_drop(back);
         ask_fail(ask, err);
@@ -271,7 +278,7 @@ void request_revert(Ask *ask, Envelope **envelope, Msec now)
     const Mail__Revert *revert = (*envelope)->revert;
 
     (void)now;
-    take_back(ask, revert->manner, revert->revision, NULL);
+    take_back(ask, revert->manner, revert->revision, NULL, NULL);
 }
 
 void request_rollback(Ask *ask, Envelope **envelope, Msec now)
@@ -283,7 +290,19 @@ void request_rollback(Ask *ask, Envelope **envelope, Msec now)
         ask_fail(ask, error_hint(error_new(ERROR_INVALID, "instance: which one?"), "name it: -i NAME"));
         return;
     }
-    take_back(ask, rollback->manner, rollback->revision, rollback->instance);
+    take_back(ask, rollback->manner, rollback->revision, rollback->instance, NULL);
+}
+
+void request_undelete(Ask *ask, Envelope **envelope, Msec now)
+{
+    const Mail__Undelete *undelete = (*envelope)->undelete;
+
+    (void)now;
+    if (!undelete->instance || !*undelete->instance || !undelete->name || !*undelete->name) {
+        ask_fail(ask, error_new(ERROR_INVALID, "public-mailbox: which one, of which instance?"));
+        return;
+    }
+    take_back(ask, undelete->manner, undelete->revision, undelete->instance, undelete->name);
 }
 
 /* ---- a node and its token ---- */

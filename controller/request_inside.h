@@ -122,7 +122,7 @@ void talks_refused(Requests *requests, uint64_t revision, const char *node, cons
 
 Error *error_copy(const Error *err);
 RequestHandler request_change, request_apply_begin, request_apply_part, request_apply_end, request_revert,
-    request_rollback, request_node_token, request_wait;
+    request_rollback, request_undelete, request_node_token, request_wait;
 bool change_ask_is(const Ask *ask); /* a change, or a wait for one */
 void change_ask_refused(Ask *ask, uint64_t revision, const char *node, const char *why, uint64_t taken_back_by);
 

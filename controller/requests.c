@@ -25,6 +25,7 @@ static RequestHandler *const handlers[N_REQUEST_VERBS] = {
     [REQUEST_APPLY_END] = request_apply_end,
     [REQUEST_REVERT] = request_revert,
     [REQUEST_ROLLBACK] = request_rollback,
+    [REQUEST_UNDELETE] = request_undelete,
     [REQUEST_LIST] = request_list,
     [REQUEST_HISTORY] = request_history,
     [REQUEST_DIFF] = request_diff,
@@ -108,9 +109,15 @@ void requests_free(Requests **requests)
 /* The instance that a body names, for who is limited to some. */
 static const char *instance_of(const Envelope *envelope)
 {
-    if (envelope->body_case != MAIL__ENVELOPE__BODY_ROLLBACK)
+    const char *instance = NULL;
+
+    if (envelope->body_case == MAIL__ENVELOPE__BODY_ROLLBACK)
+        instance = envelope->rollback->instance;
+    else if (envelope->body_case == MAIL__ENVELOPE__BODY_UNDELETE)
+        instance = envelope->undelete->instance;
+    else
         return NULL;
-    return envelope->rollback->instance ? envelope->rollback->instance : "";
+    return instance ? instance : "";
 }
 
 static Ask *ask_new(Talk *talk, uint64_t id, Msec now)

@@ -145,6 +145,44 @@ Error *revert_work(Work *work, uint64_t revision)
     return err ? err : back_work(&back);
 }
 
+typedef struct Removal {
+    const char *instance, *name;
+    bool there, other;
+} Removal;
+
+/* What came by that revision would go by taking it back: that is no part of a removal. */
+static Error *removal_see(void *context, const Object *before, const Object *after)
+{
+    Removal *removal = context;
+    ObjectRef ref = object_ref(before ? before : after);
+    bool inside = strcmp(ref.instance, removal->instance) == 0;
+
+    if (inside && ref.kind == MAIL__OBJECT__BODY_PUBLIC_MAILBOX && strcmp(ref.name, removal->name) == 0 && !after)
+        removal->there = true;
+    else if (!inside || ref.kind != MAIL__OBJECT__BODY_ADDRESS || !before)
+        removal->other = true;
+    return NULL;
+}
+
+Error *undelete_work(Work *work, uint64_t revision, const char *instance, const char *name)
+{
+    Removal removal = {.instance = instance, .name = name};
+    Error *err = work_may(work, MAIL__OBJECT__BODY_PUBLIC_MAILBOX, MAIL__VERB__ADD, instance);
+
+    if (!err)
+        err = work_may(work, MAIL__OBJECT__BODY_ADDRESS, MAIL__VERB__ADD, instance);
+    if (!err)
+        err = work_may(work, MAIL__OBJECT__BODY_ADDRESS, MAIL__VERB__MODIFY, instance);
+    if (!err)
+        err = revision_check(work->store, revision);
+    if (!err)
+        err = store_diff(work->store, revision - 1, revision, NULL, removal_see, &removal);
+    if (!err && (!removal.there || removal.other))
+        err = error_new(ERROR_CONFLICT, "revision %" PRIu64 " is not the removal of public-mailbox %s alone", revision,
+                        name);
+    return err ? err : revert_work(work, revision);
+}
+
 Error *rollback_work(Work *work, uint64_t revision, const char *instance)
 {
     DEFER(back_done) Back back = {.work = work};

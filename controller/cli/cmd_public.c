@@ -244,19 +244,33 @@ enum { UNDELETE_DAYS = 30, DAY_S = 86400 };
 typedef struct Removal {
     uint64_t revision, time_s;
     bool alone; /* nothing else went or came with it but addresses */
+    char *instance;
 } Removal;
+
+static void removal_done(Removal *removal)
+{
+    free(removal->instance);
+}
+
+static bool is_it(const Mail__Ref *ref, const char *name)
+{
+    return strcmp(ref->kind, "public-mailbox") == 0 && strcmp(ref->name, name) == 0;
+}
 
 static bool of_removal(const Mail__Ref *ref, const char *name)
 {
-    return strcmp(ref->kind, "address") == 0 ||
-           (strcmp(ref->kind, "public-mailbox") == 0 && strcmp(ref->name, name) == 0);
+    return strcmp(ref->kind, "address") == 0 || is_it(ref, name);
 }
 
 static void removal_take(Removal *removal, const Mail__RevisionInfo *info, const char *name)
 {
+    removal_done(removal);
     *removal = (Removal){.revision = info->revision, .time_s = info->time, .alone = info->count == info->n_changed};
-    for (size_t i = 0; i < info->n_changed; i++)
+    for (size_t i = 0; i < info->n_changed; i++) {
         removal->alone = removal->alone && of_removal(info->changed[i], name);
+        if (!removal->instance && is_it(info->changed[i], name))
+            removal->instance = xstrdup(info->changed[i]->instance);
+    }
 }
 
 /* The newest change of it: where it is not there now that is how it went. */
@@ -325,10 +339,10 @@ static Error *removal_check(const Removal *removal, const char *name)
 Error *run_public_undelete(Cli *cli, const Line *line, int *ret_exit)
 {
     DEFER(xfree) char *name = NULL, *subject = NULL;
-    Mail__Revert wish = MAIL__REVERT__INIT;
+    DEFER(removal_done) Removal removal = {0};
+    Mail__Undelete wish = MAIL__UNDELETE__INIT;
     Mail__Manner manner;
     Envelope envelope = MAIL__ENVELOPE__INIT;
-    Removal removal = {0};
 
     Error *err = name_normalise(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, line->key, &name);
     if (!err)
@@ -344,8 +358,10 @@ Error *run_public_undelete(Cli *cli, const Line *line, int *ret_exit)
     subject = xasprintf("public-mailbox %s", name);
     wish.has_revision = 1;
     wish.revision = removal.revision;
+    wish.instance = removal.instance;
+    wish.name = name;
     wish.manner = &manner;
-    envelope.body_case = MAIL__ENVELOPE__BODY_REVERT;
-    envelope.revert = &wish;
+    envelope.body_case = MAIL__ENVELOPE__BODY_UNDELETE;
+    envelope.undelete = &wish;
     return outcome_of(cli, &envelope, &manner, subject, line->command->done, ret_exit);
 }

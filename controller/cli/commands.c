@@ -232,7 +232,7 @@ const Command commands[] = {
      .flags = REMOVING | ASKING | SCOPED, .loses = "nobody sees it, and its addresses are refused, from now on; its mail stays, and "
               "for 30 days 'undelete' brings it back"},
     {.noun = "public-mailbox", .verb = "undelete", .key = "NAME", .kind = "public-mailbox", .flags = CHANGING | SCOPED,
-     .done = "is back", .words = "one that was removed in the last 30 days, with its rights, addresses and mail",
+     .done = "is back", .words = "one that was removed in the last 30 days, with its rights, addresses and mail; who may add it may do this",
      .example = "public-mailbox undelete Sales", .run = run_public_undelete},
 
     {.noun = "mailbox", .verb = "list", .flags = PAGING | SCOPED | BIT(FLAG_STATE),

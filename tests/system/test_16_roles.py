@@ -78,6 +78,31 @@ def test_every_verb_for_every_role(cluster):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.spec("F-171", "F-058")
+@pytest.mark.nodes(2)
+def test_who_may_add_a_public_mailbox_may_bring_it_back(cluster):
+    """By its role, in its instances; 'revert' stays the admin's, also of the very same revision."""
+    c = cluster.site()
+    c.ctl("instance add second node=mx2 hostname=mx2.example.net user-domain=staff mail-domain=example.net")
+    people(c)
+    may = {"main": (OPERATOR, ADMIN, LIMITED_OPERATOR, LIMITED_ADMIN), "second": (OPERATOR, ADMIN)}
+    for instance, who in may.items():
+        c.ctl(f"public-mailbox add Sales acl=user:alice:full -i {instance}")
+        before = c.ctl(f"export -i {instance}").out
+        for uid in (VIEWER, OPERATOR, ADMIN, LIMITED_OPERATOR, LIMITED_ADMIN):
+            c.ctl(f"public-mailbox remove Sales -i {instance} --yes")
+            gone = c.revision
+            if uid in who:
+                c.ctl(f"public-mailbox undelete Sales -i {instance}", uid=uid)
+                assert c.ctl(f"export -i {instance}").out == before
+                continue
+            said = c.ctl(f"public-mailbox undelete Sales -i {instance}", uid=uid, code=6)
+            assert "may not bring a public mailbox back" in said.err and c.revision == gone, said
+            c.ctl(f"revert {gone}")
+        c.ctl(f"public-mailbox remove Sales -i {instance} --yes")
+        c.ctl(f"revert {c.revision}", uid=OPERATOR, code=6)
+
+
 @pytest.mark.spec("F-171", "S42")
 def test_user_without_an_entry_is_refused(site):
     c = site

@@ -9,7 +9,7 @@ from harness.wire import PUBLISHED, Closed, body, every_body, fresh_keys
 import control_pb2
 
 # Who may say what, by the words of control.proto: everything else must have no effect and no answer but a failure.
-ADMIN_ASKS = {"change", "apply_begin", "apply_part", "apply_end", "list", "get_history", "get_diff", "revert", "rollback",
+ADMIN_ASKS = {"change", "apply_begin", "apply_part", "apply_end", "list", "get_history", "get_diff", "revert", "rollback", "undelete",
               "get_status", "get_events", "node_token", "node_revoke", "node_resync", "task_new", "get_tasks", "task_wait",
               "task_stop", "wait", "directory", "tables_read",
               "backup_read", "trace_read", "store_copy", "secrets_read"}

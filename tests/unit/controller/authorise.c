@@ -43,6 +43,7 @@ static const struct {
     {MAIL__ENVELOPE__BODY_TABLES_READ, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_DIRECTORY, NULL, "voalm"},
     {MAIL__ENVELOPE__BODY_TASK_NEW, NULL, "oalm"},     {MAIL__ENVELOPE__BODY_TASK_STOP, NULL, "a"},
     {MAIL__ENVELOPE__BODY_BACKUP_READ, NULL, "voalm"}, {MAIL__ENVELOPE__BODY_TRACE_READ, NULL, "voalm"},
+    {MAIL__ENVELOPE__BODY_UNDELETE, "main", "oalm"},   {MAIL__ENVELOPE__BODY_UNDELETE, "second", "oa"},
     {MAIL__ENVELOPE__BODY_STORE_COPY, NULL, "a"},      {MAIL__ENVELOPE__BODY_SECRETS_READ, NULL, "a"},
 };
 enum { N_ROWS = sizeof bodies / sizeof *bodies };

@@ -134,6 +134,41 @@ static void F_169_rollback_takes_one_instance_back(void **state)
     state_is(ADDRESS, "old@example.org info@example.net");
 }
 
+static Error *do_undelete(void *context, Work *work)
+{
+    return undelete_work(work, *(const uint64_t *)context, "main", "Sales");
+}
+
+static Error *undelete(uint64_t of)
+{
+    said = "undelete";
+    rules.deferred = rules.restoring = true;
+    Error *err = do_change(do_undelete, &of);
+    rules.deferred = rules.restoring = false;
+    return err;
+}
+
+/* Whoever may bring a mailbox back shall not take back by it what else a revision did. */
+static void F_058_only_a_removal_is_undeleted(void **state)
+{
+    (void)state;
+    site();
+    ok(say("add public-mailbox main Sales acl=user:alice:full; add public-mailbox main Other acl=user:alice:full"));
+    uint64_t added = revision;
+    ok(say("remove public-mailbox main Other"));
+    uint64_t other = revision;
+    ok(say("remove public-mailbox main Sales; set policy main - default-quota=5G"));
+    uint64_t mixed = revision;
+    fails(undelete(added), ERROR_CONFLICT, "is not the removal of public-mailbox Sales alone");
+    fails(undelete(other), ERROR_CONFLICT, "is not the removal of public-mailbox Sales alone");
+    fails(undelete(mixed), ERROR_CONFLICT, "is not the removal of public-mailbox Sales alone");
+    fails(undelete(99), ERROR_NOT_FOUND, "revision 99 does not exist");
+    ok(back(mixed, NULL));
+    ok(say("remove public-mailbox main Sales"));
+    ok(undelete(revision));
+    state_is(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, "Postmaster Sales");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -141,6 +176,7 @@ int main(void)
         TEST(F_169_revert_and_its_conflict),     TEST(revisions_that_are_none),
         TEST(removed_instance_comes_back_whole), TEST(removed_domain_comes_back_with_its_addresses),
         TEST(rules_hold_on_the_way_back),        TEST(F_169_rollback_takes_one_instance_back),
+        TEST(F_058_only_a_removal_is_undeleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
