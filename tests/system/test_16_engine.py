@@ -1,4 +1,5 @@
 """Section 16, the engine: configuration that is refused, daemons that die, programs that are replaced (F-167, F-176 to F-178)."""
+import imaplib
 import os
 import random
 import re
@@ -135,6 +136,85 @@ def test_daemon_that_dies_is_back(mail, daemon):
     ledger = Ledger(mail)
     wait_until(lambda: ledger.send(["alice@example.org"], {"alice": 1}).startswith("250"), "mail flows", 20)
     ledger.settle()
+
+
+def uids(node, user):
+    """(UIDVALIDITY, {UID: the ledger's id}) as a mail client has them."""
+    with node.imap(user) as imap:
+        imap.link.select("INBOX", readonly=True)
+        validity = imap.link.response("UIDVALIDITY")[1][0]
+        _, data = imap.link.uid("FETCH", "1:*", "(UID BODY.PEEK[HEADER.FIELDS (X-LEDGER)])")
+        return validity, {int(re.search(rb"UID (\d+)", d[0]).group(1)): d[1].split(b":", 1)[-1].strip() for d in data if isinstance(d, tuple)}
+
+
+def dovecot_processes(node, comm):
+    """Of this node's Dovecot, by the name of the program; the master bears the name 'dovecot'."""
+    found = []
+    for pid in session_pids(node.pid("dovecot") or 0):
+        try:
+            with open(f"/proc/{pid}/comm") as f:
+                found += [pid] if f.read().strip() == comm else []
+        except OSError:   # it has gone since
+            pass
+    return found
+
+
+@dying
+@pytest.mark.spec("R04", "F-177")
+def test_dovecot_killed_under_load(mail):
+    """Its master, lmtp, auth and imap, again and again while mail comes in and is read: what was answered with 250 is there, no
+    answer is a 5xx, none is lost, and what a client knows by its UID stays that."""
+    chance, ledger, stop, killed = random.Random(4), Ledger(mail), threading.Event(), []
+    for _ in range(3):
+        ledger.send(["alice@example.org", "bob@example.org"], {"alice": 1, "bob": 1})
+    ledger.settle()
+    seen = [uids(mail, "alice")]
+    assert len(seen[0][1]) >= 3
+
+    def traffic():
+        while not stop.is_set():
+            ledger.send(["alice@example.org", "bob@example.org"], {"alice": 1, "bob": 1}, body="x" * chance.randrange(1, 30000))
+
+    def reading():
+        while not stop.is_set():
+            try:
+                seen.append(uids(mail, "alice"))
+            except (OSError, imaplib.IMAP4.error):
+                stop.wait(0.05)   # it is away: not what is asked here
+    others = [threading.Thread(target=t) for t in (traffic, traffic, reading)]
+    for other in others:
+        other.start()
+    try:
+        for comm in ["lmtp", "auth", "imap", "lmtp", "dovecot"] * 3:
+            n = len(ledger.accepted)
+            wait_until(lambda: len(ledger.accepted) > n + 2, "mail flows", 60)
+            wait_until(lambda: dovecot_processes(mail, comm), f"{comm} runs", 30, every=0.01)
+            pid = chance.choice(dovecot_processes(mail, comm) or [0])
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(comm)
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+    assert len(set(killed)) == 4, killed
+    mail.wait_ready()
+    answers = [answer for answer, _ in ledger.entries.values()]
+    assert not [a for a in answers if a.startswith("5")], answers
+    assert len(ledger.accepted) > 30
+
+    def all_there():
+        mail.flush()
+        return mail.queue_empty()
+    wait_until(all_there, lambda: f"the queue is empty: {mail.queue()}", 90, every=1)
+    ledger.settle(30, again=2)   # lmtp died after it had written, before it said so
+    for user in ("alice", "bob"):
+        assert not [m for m in mail.mailbox(user) if b"Undelivered" in m]
+    after = uids(mail, "alice")
+    assert len(seen) > 5
+    for validity, known in seen:
+        assert validity == after[0] and known.items() <= after[1].items()
+    assert len(after[1]) >= len(ledger.accepted)
 
 
 @dying
