@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { LISTENING = 0x0a };
@@ -245,10 +246,43 @@ static Error *conflict(const Listener *held)
     return error_hint(err, "end it, and disable what starts it: %s", program);
 }
 
+static bool can_bind(const Port *port)
+{
+    bool any = strcmp(port->address, "*") == 0; /* :: takes IPv4 along */
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port->number)};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port->number)};
+    bool is_four = !any && inet_pton(AF_INET, port->address, &v4.sin_addr) == 1;
+    const struct sockaddr *where = is_four ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
+    const int on = 1;
+    const int off = 0;
+
+    if (!any && !is_four && inet_pton(AF_INET6, port->address, &v6.sin6_addr) != 1)
+        return false;
+    DEFER(fd_close) int fd = socket(where->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || (any && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0))
+        return false;
+    /* Over connections that are ending; a listener is in the way all the same. */
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+           bind(fd, where, is_four ? sizeof v4 : sizeof v6) == 0;
+}
+
+/* The kernel walks through its whole table of connections for a reader of /proc/net/tcp: 4 ms each time, and as a rule
+ * nobody is there.  What cannot be bound is not taken for held yet: the table has the last word. */
+static bool all_free(const PortList *wanted)
+{
+    for (size_t i = 0; i < wanted->n; i++) {
+        if (!can_bind(&wanted->items[i]))
+            return false;
+    }
+    return true;
+}
+
 Error *ports_check(const PortList *wanted, bool (*ours)(void *context, pid_t pid), void *context)
 {
     DEFER(listeners_done) Listeners held = {0};
 
+    if (all_free(wanted))
+        return NULL;
     Error *err = table_read("/proc/net/tcp", false, wanted, &held);
     if (!err)
         err = table_read("/proc/net/tcp6", true, wanted, &held);

@@ -3,7 +3,8 @@
  * Asked before anything of the engine is touched: a taken port shall be one error
  * with a name in it, not a daemon that does not come up.
  *
- * Source: proc(5): /proc/net/tcp{,6} joined with /proc/PID/fd by socket inode.
+ * What can be bound is free: that is tried first, without listening and for an instant.
+ * Source otherwise: proc(5): /proc/net/tcp{,6} joined with /proc/PID/fd by socket inode.
  * Needs root to name other users' programs; without it the holder is "unknown".
  */
 #pragma once
@@ -30,7 +31,7 @@ void port_add(PortList *list, const char *address, uint16_t number); /* doubles 
 
 void ports_without(PortList *list, const PortList *less); /* its order stays */
 
-/* Looks for a holder of any of 'wanted' for which 'ours' says false; binds nothing.
+/* Looks for a holder of any of 'wanted' for which 'ours' says false; listens on nothing.
  * CONFLICT names port, program and pid of the first: "port 25 of 127.0.1.1 is in use by exim4, pid 812"; a listener on all
  * addresses holds each of them.  SYSTEM: /proc unreadable. */
 CHECKED Error *ports_check(const PortList *wanted, bool (*ours)(void *context, pid_t pid), void *context);
