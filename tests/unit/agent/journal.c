@@ -613,7 +613,7 @@ static void newer_schema_is_refused(void **state)
     (void)state;
     journal_free(&journal);
     raw("PRAGMA user_version=9");
-    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 4");
+    fails(journal_open(path, &journal), ERROR_UNSUPPORTED, "schema 9, this mail-agent knows 5");
     assert_null(journal);
     assert_false(set_aside());
 }
