@@ -34,6 +34,7 @@ const char *cli_instance(const Cli *cli)
 
 Error *cli_confirm(Cli *cli, const char *what)
 {
+    static const char refused[] = "not confirmed, nothing was changed";
     char answer[16] = "";
 
     if (line_has(cli->line, FLAG_YES))
@@ -43,9 +44,10 @@ Error *cli_confirm(Cli *cli, const char *what)
     print_text(stderr, what);
     fputs("\nGo on? [y/N] ", stderr);
     fflush(stderr);
-    if (!fgets(answer, sizeof answer, stdin) || (*answer != 'y' && *answer != 'Y'))
-        return cli_usage(cli, "not confirmed, nothing was changed");
-    return NULL;
+    cli_interrupted_says(refused); /* not what was begun before: that has ended */
+    bool yes = fgets(answer, sizeof answer, stdin) && (*answer == 'y' || *answer == 'Y');
+    signal(SIGINT, SIG_DFL);
+    return yes ? NULL : cli_usage(cli, "%s", refused);
 }
 
 Error *cli_flush(Cli *cli)

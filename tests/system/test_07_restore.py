@@ -14,6 +14,7 @@ from harness import wait_until
 from harness.backup import PASSWORD, Vault
 from harness.jobs import Jobs
 from harness.mail import EICAR
+from harness.terminal import END, INTERRUPT, NO, YES, at_terminal
 from harness.wire import VERSION, Closed, LocalLink
 
 import control_pb2
@@ -226,6 +227,32 @@ def test_the_old_one_or_the_new_one_whatever_dies(vault):
             with node.imap("alice") as imap:
                 old = {n: content(imap, n) for n in folders(imap) if n.startswith("Restored folder")}
                 assert "Restored folder/mine" not in old and len(old["Restored folder/Foo"]) == 3
+
+
+@pytest.mark.spec("F-067")
+def test_mailctl_names_what_would_go_and_asks(vault, tmp_path):
+    """At a terminal: after anything but a yes the old one stands; without one it says what to add."""
+    node, ctl = vault.node, vault.node.cluster.ctl
+    with node.imap("alice") as imap:
+        put(imap, "Foo", "asked")
+    first = vault.snapshot()
+    restore(vault, "user:alice", "Foo", first)
+    with node.imap("alice") as imap:
+        put(imap, "Restored folder/Foo", "of the user")
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    ctl(f"destination add {vault.name} repository={vault.address} password=@{tmp_path}/password")
+    line = f"restore folder mailbox=user:alice folder=Foo destination={vault.name} snapshot={first}"
+    try:
+        assert "it would go: say --yes" in ctl(line, code=6, timeout=90).err
+        for answer, code, messages in ((NO, 2, 2), (END, 2, 2), (INTERRUPT, 130, 2), (YES, 0, 1)):
+            shown, ended = at_terminal(ctl, line, answer)
+            assert "user:alice has a 'Restored folder' already: 2 folders, 2 messages" in shown.split("Go on?")[0], shown
+            assert ended == code and ("not confirmed, nothing was changed" in shown) == (code != 0), (ended, shown)
+            assert "goes on" not in shown, shown
+            with node.imap("alice") as imap:
+                assert len(content(imap, "Restored folder/Foo")) == messages, answer
+    finally:
+        ctl(f"destination remove {vault.name}")
 
 
 def fetching(node):
