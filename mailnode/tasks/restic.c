@@ -166,11 +166,36 @@ Error *restic_snapshots(Restic *restic, Error *(*each)(void *context, const Rest
     return err;
 }
 
+/* In a local repository the files of snapshots are called by their ids, and a look costs no restic (0.5 s).  False: not
+ * exactly one begins so, or it is elsewhere; restic's list says what is wrong. */
+static bool local_id(const Restic *restic, const char *digits, char ret_id[65])
+{
+    const char *place = strncmp(restic->place.shown, "local:", 6) == 0 ? restic->place.shown + 6 : NULL;
+    DEFER(xfree) char *path = place ? xasprintf("%s/snapshots", place) : NULL;
+    size_t len = strlen(digits), n = 0;
+
+    if (!place || len < 4 || strspn(digits, "0123456789abcdef") != len)
+        return false;
+    DEFER(dir_close) DIR *dir = opendir(path);
+    char found[65] = "";
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (strncmp(entry->d_name, digits, len) != 0 || !restic_id_valid(entry->d_name))
+            continue;
+        memcpy(found, entry->d_name, sizeof found);
+        n++;
+    }
+    if (n == 1)
+        memcpy(ret_id, found, sizeof found);
+    return n == 1;
+}
+
 Error *restic_resolve(Restic *restic, const char *wanted, uint64_t at_s, char ret_id[65])
 {
     DEFER(restic_snapshots_done) ResticSnapshots snapshots = {0};
     const ResticSnapshot *found = NULL;
 
+    if (!at_s && local_id(restic, wanted, ret_id))
+        return NULL;
     Error *err = snapshots_get(restic, NULL, &snapshots);
     if (!err)
         err = error_in(restic_snapshot_choose(&snapshots, wanted, at_s, &found), "%s", restic->spec.destination_name);
@@ -278,6 +303,8 @@ static Error *snapshot_known(Restic *restic, ResticSummary *summary)
         return NULL;
     if (!len)
         return restic_error(restic, "backup", ERROR_DAMAGED, "restic named no snapshot", NULL);
+    if (local_id(restic, summary->snapshot, summary->snapshot))
+        return NULL;
     Error *err = snapshots_get(restic, summary->snapshot, &snapshots);
     if (!err && (snapshots.n != 1 || strncmp(snapshots.list[0].id, summary->snapshot, len) != 0))
         err = restic_error(restic, "backup", ERROR_DAMAGED, "the snapshot is not there", NULL);
