@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "ldap/change.h"
 #include "ldap/watch.h"
+#include "model/account.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,25 @@ typedef struct Watcher {
     LocalPeer *agent;
 } Watcher;
 
+/* They are there, to be seen and removed; where mail for them bounces, the log has said why. */
+static void tell_unreachable(const Serve *serve, const AccountList *accounts)
+{
+    const char *first = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < accounts->n; i++) {
+        const Mail__Account *account = accounts->items[i];
+        if (account->kind != MAIL__ACCOUNT_KIND__USER || !account->name ||
+            !account->name[strspn(account->name, ACCOUNT_LOGIN_CHARS)])
+            continue;
+        first = first ? first : account->name;
+        n++;
+    }
+    if (n)
+        log_warning("users whose names Dovecot refuses can neither log in nor get mail: rename them",
+                    kv("user_domain", serve->place.user_domain), kv("users", n), kv("first", first));
+}
+
 static Error *batch_say(void *context, const Batch *batch)
 {
     const Watcher *watcher = context;
@@ -199,6 +219,7 @@ static Error *batch_say(void *context, const Batch *batch)
         .watched = true,
         .whole = batch->whole,
     };
+    tell_unreachable(serve, batch->accounts);
     Error *err = accounts_say(parts, batch->accounts, batch->state);
     serve->watch_seq = parts->seq;
     free(parts);

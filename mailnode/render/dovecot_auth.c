@@ -2,6 +2,7 @@
 #include "render/dovecot.h"
 
 #include "base/alloc.h"
+#include "model/account.h"
 #include "tables/places.h"
 #include "tables/queries.h"
 
@@ -153,10 +154,7 @@ static void rules(DovecotConf *cf)
 {
     dovecotconf_set(cf, "auth_mechanisms", "plain login");
     dovecotconf_set(cf, "auth_username_format", "%Ln");
-    /* With the blank: such a name has no address (F-085), but mail comes to it through groups and addresses.
-     * '=': p=KEY is a public mailbox. */
-    dovecotconf_set(cf, "auth_username_chars",
-                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+'= ");
+    dovecotconf_set(cf, "auth_username_chars", ACCOUNT_LOGIN_CHARS);
     dovecotconf_yes(cf, "auth_verbose", true);
     dovecotconf_set(cf, "auth_cache_size", "10 M");
     dovecotconf_set(cf, "auth_cache_ttl", "5 mins");

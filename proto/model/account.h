@@ -16,6 +16,11 @@ enum {
     ACCOUNT_HASH_MAX = 512,
 };
 
+/* What Dovecot takes as a user's name.  Whoever is named otherwise, by other hands, neither logs in nor gets mail.
+ * With the blank: such a name has no address (F-085), but mail comes to it through groups and addresses.
+ * '=': p=KEY is a public mailbox. */
+#define ACCOUNT_LOGIN_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+'= "
+
 /* A name in lower case: F-085's local parts, without those that mean something to a daemon (THREATS S14). */
 CHECKED Error *account_name_check(const char *name);
 

@@ -216,6 +216,8 @@ def test_who_writes_odd_entries_is_survived(here):
     assert write(here, REMOVE, USER, "a,b") == "" and write(here, REMOVE, USER, "ANNA") == ""
     assert [a.name for a in read(here, kind=USER)] == ["good"]
     assert here.agent.said("left out")
+    assert here.agent.said("can neither log in nor get mail")
+    assert here.agent.said('first="a,b"') or here.agent.said("first=a,b")
 
 
 # ---- the directory is away
