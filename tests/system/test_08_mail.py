@@ -484,6 +484,22 @@ def test_the_table_on_the_node(town):
     assert b"X-Original-To: First@catch.test" in heads[several], heads[several]
 
 
+@pytest.mark.spec("F-085", "F-046")
+def test_a_name_that_dovecot_refuses(town):
+    """By other hands in the directory: there to be seen, told of in the log; a copy for him comes back to the sender, the others'
+    arrive."""
+    world = World(domains={"example.org": Domain()}, users={"alice": True, "bob": True, "a,b": True},
+                  addresses={("odd", "example.org"): Address(["user:a,b", "user:alice"])})
+    town.people(world)
+    town.state(world)
+    wait_until(lambda: town.node.agent.said("can neither log in nor get mail"), "the log tells of it")
+    mark = f"odd-{uuid.uuid4()}"
+    town.node.submit("bob", "bob@example.org", ["odd@example.org"], text_message("bob@example.org", ["odd@example.org"], mark))
+    wait_until(lambda: any(mark.encode() in m for m in town.node.mailbox("alice")), "alice has hers", 20)
+    wait_until(lambda: any(mark.encode() in m and b"Undelivered" in m for m in town.node.mailbox("bob")), "bob is told", 20)
+    wait_until(town.node.queue_empty, "the queue is empty", 20)
+
+
 @pytest.mark.spec("F-024", "F-072", "F-076", "B14")
 @pytest.mark.parametrize("size", [1500, pytest.param(10000, marks=pytest.mark.slow)])
 def test_a_large_group(town, size):
