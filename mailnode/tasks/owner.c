@@ -81,18 +81,19 @@ static Error *failed(const char *program, int status, int words)
 
 static Error *wait_for(Job *job, const char *program, pid_t pid, int words)
 {
+    DEFER(fd_close) int pidfd = spawn_pidfd(pid); /* -1: it is looked for now and then */
     int status = 0;
     pid_t ended;
 
     while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
-        struct pollfd wake = {job_fd(job), POLLIN, 0};
+        struct pollfd wake[] = {{job_fd(job), POLLIN, 0}, {pidfd, POLLIN, 0}};
         Error *err = job_go_on(job);
         if (err) {
             kill(pid, SIGKILL);
             waitpid(pid, &status, 0);
             return err;
         }
-        poll(&wake, 1, LOOK_MS);
+        poll(wake, sizeof wake / sizeof *wake, LOOK_MS);
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : failed(program, status, words);
 }

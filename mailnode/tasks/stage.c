@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REDIS_WAIT_MS = 600000, LOOK_MS = 200, INFO_MAX = 16384 };
+enum { REDIS_WAIT_MS = 600000, LOOK_FIRST_MS = 5, LOOK_MS = 200, INFO_MAX = 16384 };
 
 /* ---- slapd ---- */
 
@@ -110,14 +110,15 @@ static Error *redis_saving(Dialogue *redis, bool *ret_saving, bool *ret_good)
 static Error *redis_until_saved(Job *job, Dialogue *redis, bool *ret_good)
 {
     bool saving = true;
+    unsigned pause_ms = LOOK_FIRST_MS;
     Error *err = NULL;
 
-    while (!err && saving) {
+    for (; !err && saving; pause_ms = 2 * pause_ms < LOOK_MS ? 2 * pause_ms : LOOK_MS) {
         err = redis_saving(redis, &saving, ret_good);
         if (!err)
             err = job_go_on(job);
         if (!err && saving)
-            usleep(LOOK_MS * 1000);
+            usleep(pause_ms * 1000);
     }
     return err;
 }
