@@ -172,6 +172,40 @@ def redis(node, *words):
                           check=True, timeout=30).stdout.strip()
 
 
+HOSTILE = [  # a file of the state in a backup, what is in it, and why nothing of it is taken
+    ("directory-people-mx1.ldif", b"include: file:///etc/ldap/schema/core.ldif\n", "line 1: no entry that begins with its dn"),
+    ("directory-people-mx1.ldif", b"dn: dc=people-mx1,dc=mailnode\njpegPhoto:< file:///etc/shadow\n", "line 2: a value that is not in the file"),
+    ("redis.rdb", b"REDIS0009" + b"\xff" * 100, "Redis: redis-check-rdb"),
+]
+
+
+@pytest.mark.spec("F-060", "B40")
+def test_databases_that_are_none_cost_nothing(mail_own):
+    """Refused before anything is touched: no mail, no directory, no Redis."""
+    node, c = mail_own, mail_own.cluster
+    vault = Vault(node)
+    stated(c, vault)
+    with node.imap("alice") as imap:
+        put(imap, "INBOX", "kept")
+    c.ctl("instance stop main", timeout=90)
+    kept = {place: sorted(os.listdir(node.path("var/lib/mailnode", place))) for place in ("redis", "slapd")}
+    whole = directory(node)
+    for name, octets, words in HOSTILE:
+        def spoil(vault):
+            with open(os.path.join(vault.tree, "state", name), "wb") as f:
+                f.write(octets)
+        vault.snapshot(spoil)
+        away = node.path("away")
+        os.rename(node.path("var/lib/mailnode/mail/alice"), away)
+        refused = restore(node, code=None)
+        assert refused.code not in (0, 7) and words in refused.err + refused.out, refused
+        assert directory(node) == whole
+        assert {p: sorted(os.listdir(node.path("var/lib/mailnode", p))) for p in kept} == kept
+        assert os.listdir(node.path("var/lib/mailnode/mail")) == []
+        assert os.listdir(node.path("var/lib/mailnode/work/restore")) in ([], [".gate"])
+        os.rename(away, node.path("var/lib/mailnode/mail/alice"))
+
+
 def lose_disk(node):
     """All that the daemons kept; mail-engine begins anew, with empty databases."""
     node.stop()
