@@ -41,10 +41,10 @@ Error *cli_confirm(Cli *cli, const char *what)
         return NULL;
     if (!isatty(STDIN_FILENO))
         return error_hint(cli_usage(cli, "without a terminal it needs --yes (%s)", what), "the same with --yes");
+    cli_interrupted_says(refused); /* not what was begun before: that has ended */
     print_text(stderr, what);
     fputs("\nGo on? [y/N] ", stderr);
     fflush(stderr);
-    cli_interrupted_says(refused); /* not what was begun before: that has ended */
     bool yes = fgets(answer, sizeof answer, stdin) && (*answer == 'y' || *answer == 'Y');
     signal(SIGINT, SIG_DFL);
     return yes ? NULL : cli_usage(cli, "%s", refused);

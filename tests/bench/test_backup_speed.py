@@ -1,4 +1,5 @@
 """Backup and restore, each beside restic alone over the same files in one run."""
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from harness.jobs import Jobs, PASSWORD
+from harness.wire import body
 from test_speed import row
 
 import control_pb2
@@ -118,13 +120,43 @@ def test_backup(node, bench):
     ratio("backup of what did not change : restic backup and forget", pairs, 1.15)
 
 
-@pytest.mark.parametrize("folder, limit", [("Small", 1.3), ("Large", 1.15)])
-def test_restore_folder(node, bench, folder, limit):
+def forget_lists(node):
+    """What mail-engine keeps of snapshots: the next look is the first."""
+    lists = node.path("var/lib/mailnode/work/lists")
+    for name in os.listdir(lists):
+        path = os.path.join(lists, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+@pytest.mark.parametrize("folder, cold, limit", [("Small", False, 1.3), ("Large", False, 1.15), ("Small", True, 2), ("Large", True, 1.3)])
+def test_restore_folder(node, bench, folder, cold, limit):
     alone = Alone(node)
 
     def ours():
         done(bench.run(restore_folder={"mailbox": "user:alice", "folder": folder, "destination": "bench", "snapshot": "latest",
                                        "replace": True}))
-    ours(), alone.restore(folder)
-    pairs = [(timed(ours), alone.restore(folder)) for _ in range(5)]
-    ratio(f"restore of folder {folder} : restic restore of the same files", pairs, limit)
+
+    def pair():
+        if cold:
+            forget_lists(node)
+        return timed(ours), alone.restore(folder)
+    pair()
+    ratio(f"restore of folder {folder}{', cold' if cold else ''} : restic restore of the same files", [pair() for _ in range(5)], limit)
+
+
+def test_folder_list(node, bench):
+    """Asked by mailctl over controller, agent and mail-engine, of a snapshot that nobody has looked at."""
+    alone, repository = Alone(node), node.path("var/lib/mailnode/backup/bench/main")
+    fields = [control_pb2.FieldEdit(field="repository", op=control_pb2.SET, value="local:" + node.path("var/lib/mailnode/backup/bench")),
+              control_pb2.FieldEdit(field="password", op=control_pb2.SET, secret=PASSWORD.encode())]
+    edit = control_pb2.ObjectEdit(verb=control_pb2.ADD, ref=control_pb2.Ref(kind="destination", name="bench"), fields=fields)
+    with node.cluster.link() as link:
+        assert link.call(body("change", edits=[edit], manner={"wait_ms": 20000}))[-1].HasField("outcome")
+    snapshot = json.loads(alone("snapshots", "--json", "latest", repository=repository))[0]["id"]
+
+    def pair():
+        forget_lists(node)
+        listed = timed(lambda: node.cluster.ctl(f"snapshot folders {snapshot} destination=bench mailbox=user:alice", timeout=60))
+        return listed, timed(lambda: alone("dump", snapshot, "/state/mailboxes/user/bob", repository=repository))
+    pair()
+    ratio("list of folders : one small restic dump", [pair() for _ in range(7)], 1.2)

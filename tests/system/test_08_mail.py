@@ -27,6 +27,7 @@ from harness.sink import Sink
 pytestmark = pytest.mark.xdist_group("routing")
 
 OUTSIDE, CLOSED = None, "carol"   # the session without a login; who is closed after the login
+LDAP_ALREADY_EXISTS = 68            # RFC 4511, 4.1.9: entryAlreadyExists
 SMALL_BATCH = 50                  # RCPTs that go out at once
 
 # Nobody is slowed down or hung up on for thousands of refusals.
@@ -135,11 +136,11 @@ class Town:
 
     # ---- its people
 
-    def ldap(self, tool, *args, stdin=None):
+    def ldap(self, tool, *args, stdin=None, codes=(0,)):
         url = "ldapi://" + self.node.path("run/mailnode/slapd/ldapi").replace("/", "%2F")
         done = subprocess.run([tool, "-Y", "EXTERNAL", "-Q", "-H", url, *args], input=stdin, capture_output=True, text=True,
                               timeout=60, env=environment({"LDAPNOINIT": "1"}))
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.returncode in codes, done.stderr[-2000:]
         return done.stdout
 
     def known(self):
@@ -153,19 +154,16 @@ class Town:
         """Into slapd; who is to be gone was there before."""
         self.read_directory()
         left = sorted(world.gone)
-        there = self.known()
         text = ""
         for name in [*world.users, *[n for n in left if not n.startswith("g:")]]:
-            if name not in there:
-                text += (f"dn: uid={escaped(name)},ou=People,{self.suffix}\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\n"
-                         f"uid: {name}\ncn: {name}\nsn: {name}\nuidNumber: 30000\ngidNumber: 20000\nhomeDirectory: /nonexistent\n"
-                         + ("" if world.users.get(name, True) else "pwdAccountLockedTime: 000001010000Z\n") + "\n")
+            text += (f"dn: uid={escaped(name)},ou=People,{self.suffix}\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\n"
+                     f"uid: {name}\ncn: {name}\nsn: {name}\nuidNumber: 30000\ngidNumber: 20000\nhomeDirectory: /nonexistent\n"
+                     + ("" if world.users.get(name, True) else "pwdAccountLockedTime: 000001010000Z\n") + "\n")
         for name, members in [*world.groups.items(), *[(n[2:], []) for n in left if n.startswith("g:")]]:
-            if "g:" + name not in there:
-                text += (f"dn: cn={escaped(name)},ou=Groups,{self.suffix}\nobjectClass: posixGroup\ncn: {name}\ngidNumber: 20000\n"
-                         + "".join(f"memberUid: {m}\n" for m in members) + "\n")
-        if text:
-            self.ldap("ldapadd", "-e", "relax", stdin=text)
+            text += (f"dn: cn={escaped(name)},ou=Groups,{self.suffix}\nobjectClass: posixGroup\ncn: {name}\ngidNumber: 20000\n"
+                     + "".join(f"memberUid: {m}\n" for m in members) + "\n")
+        # Who is known may be of the file of another test: slapd says who is there.
+        self.ldap("ldapadd", "-c", "-e", "relax", stdin=text, codes=(0, LDAP_ALREADY_EXISTS))
         self.settle_people(set(world.users) | {"g:" + g for g in world.groups} | set(left))
         for name in left:
             self.ldap("ldapdelete", f"cn={escaped(name[2:])},ou=Groups,{self.suffix}" if name.startswith("g:") else
@@ -444,6 +442,22 @@ def random_world(town, seed, mark, nested, n_recipients, n_messages):
     return world
 
 
+@pytest.mark.spec("F-085", "F-046")
+def test_a_name_that_dovecot_refuses(town):
+    """By other hands in the directory: there to be seen, told of in the log; a copy for him comes back to the sender, the others'
+    arrive."""
+    world = World(domains={"example.org": Domain()}, users={"alice": True, "bob": True, "a,b": True},
+                  addresses={("odd", "example.org"): Address(["user:a,b", "user:alice"])})
+    town.people(world)   # before those that are of files: behind a larger one a directory is held (F-181)
+    town.state(world)
+    wait_until(lambda: town.node.agent.said("can neither log in nor get mail"), "the log tells of it")
+    mark = f"odd-{uuid.uuid4()}"
+    town.node.submit("bob", "bob@example.org", ["odd@example.org"], text_message("bob@example.org", ["odd@example.org"], mark))
+    wait_until(lambda: any(mark.encode() in m for m in town.node.mailbox("alice")), "alice has hers", 20)
+    wait_until(lambda: any(mark.encode() in m and b"Undelivered" in m for m in town.node.mailbox("bob")), "bob is told", 20)
+    wait_until(town.node.queue_empty, "the queue is empty", 20)
+
+
 SEED = int(os.environ.get("MAILNODE_SEED", random.SystemRandom().randrange(1 << 32)))
 WORLDS = int(os.environ.get("MAILNODE_WORLDS", "2"))
 
@@ -482,22 +496,6 @@ def test_the_table_on_the_node(town):
     heads = {id: m.split(b"\n\n", 1)[0].replace(b"\r", b"") for m in town.node.mailbox("eve") for id in (tagged, several) if id.encode() in m}
     assert b"X-Original-To: Nobody+Some.Tag@catch.test" in heads[tagged], heads[tagged]
     assert b"X-Original-To: First@catch.test" in heads[several], heads[several]
-
-
-@pytest.mark.spec("F-085", "F-046")
-def test_a_name_that_dovecot_refuses(town):
-    """By other hands in the directory: there to be seen, told of in the log; a copy for him comes back to the sender, the others'
-    arrive."""
-    world = World(domains={"example.org": Domain()}, users={"alice": True, "bob": True, "a,b": True},
-                  addresses={("odd", "example.org"): Address(["user:a,b", "user:alice"])})
-    town.people(world)
-    town.state(world)
-    wait_until(lambda: town.node.agent.said("can neither log in nor get mail"), "the log tells of it")
-    mark = f"odd-{uuid.uuid4()}"
-    town.node.submit("bob", "bob@example.org", ["odd@example.org"], text_message("bob@example.org", ["odd@example.org"], mark))
-    wait_until(lambda: any(mark.encode() in m for m in town.node.mailbox("alice")), "alice has hers", 20)
-    wait_until(lambda: any(mark.encode() in m and b"Undelivered" in m for m in town.node.mailbox("bob")), "bob is told", 20)
-    wait_until(town.node.queue_empty, "the queue is empty", 20)
 
 
 @pytest.mark.spec("F-024", "F-072", "F-076", "B14")
