@@ -100,6 +100,24 @@ static Error *open_tables(Apply *apply)
     return observe(apply, clock_ms());
 }
 
+/* Before anything is prepared: a checker reads what the configuration names.  A new machine's first revision may have an
+ * instance in it. */
+static Error *write_maps(Apply *apply)
+{
+    size_t n = 0;
+
+    if (apply->maps_written)
+        return NULL;
+    Error *err = maps_write(apply->with.folder, apply->with.gid, &n);
+    if (err)
+        return error_in(err, "map files");
+    apply->maps_written = true;
+    if (n && apply->applied)
+        journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "map file restored",
+                         "%zu written again: missing, or changed", n);
+    return NULL;
+}
+
 Error *apply_new(const ApplyParts *parts, Apply **ret_apply)
 {
     DEFER(apply_free) Apply *apply = xcalloc(1, sizeof *apply);
@@ -636,22 +654,6 @@ static Error *write_tables(Apply *apply, bool *ret_all)
     return err;
 }
 
-static Error *write_maps(Apply *apply)
-{
-    size_t n = 0;
-
-    if (apply->maps_written)
-        return NULL;
-    Error *err = maps_write(apply->with.folder, apply->with.gid, &n);
-    if (err)
-        return error_in(err, "map files");
-    apply->maps_written = true;
-    if (n && apply->applied)
-        journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "map file restored",
-                         "%zu written again: missing, or changed", n);
-    return NULL;
-}
-
 /* An empty mail.db where one stood: begun anew by tables_open, or lost with its file. */
 static void tell_if_lost(Apply *apply)
 {
@@ -713,9 +715,7 @@ static Error *commit(Apply *apply, Msec now)
     bool all = false, all_left = false;
 
     tell_if_lost(apply);
-    Error *err = write_maps(apply);
-    if (!err)
-        err = tables_begin(apply->tables);
+    Error *err = tables_begin(apply->tables);
     if (err)
         return err;
     CRASH_POINT("agent.tables.writing");
@@ -1004,6 +1004,8 @@ void apply_run(Apply *apply, Msec now)
     take_hold(apply);
     if (!journal_receiving(apply->with.journal) && now >= apply->retry_at) {
         Error *err = apply->tables ? NULL : open_tables(apply); /* not possible when they were found damaged */
+        if (!err)
+            err = write_maps(apply);
         if (!err)
             err = learn_wanted(apply);
         if (!err && now >= apply->observe_at)

@@ -206,6 +206,16 @@ def test_databases_that_are_none_cost_nothing(mail_own):
         os.rename(away, node.path("var/lib/mailnode/mail/alice"))
 
 
+def dkim(node):
+    """{file: octets} of the keys that Rspamd signs with."""
+    folder = node.path("var/lib/mailnode/tables/dkim")
+    found = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as f:
+            found[name] = f.read()
+    return found
+
+
 def lose_disk(node):
     """All that the daemons kept; mail-engine begins anew, with empty databases."""
     node.stop()
@@ -264,3 +274,66 @@ def test_everybody_comes_back_with_the_mail(mail_own):
     has_new = directory(node)
     said = restore(node, more=["--adopt"])
     assert "not the directory of people-mx1, which has people here" in said.out and directory(node) == has_new, said
+
+
+def lose_everything(node):
+    """Both machines are gone; what a test said about the daemons stays."""
+    c = node.cluster
+    node.stop()
+    node.kill_engine()
+    assert node.halt().code == 0
+    c.kill()
+    shutil.rmtree(c.root)
+    os.makedirs(c.root)
+    for place in ("var", "run", "etc/mailnode/node"):
+        shutil.rmtree(node.path(place), ignore_errors=True)
+
+
+@pytest.mark.spec("F-060", "F-036", "F-185", "B39")
+def test_from_the_destination_and_its_sheet_alone(mail_own, tmp_path):
+    """Controller and node on empty machines: equal export, equal LDIF, every message with its UID; the keys that signed sign."""
+    node, c = mail_own, mail_own.cluster
+    stated(c, Vault(node))
+    c.ctl("destination check vault --init")
+    c.ctl("plan add nightly destinations=vault schedule='daily 02:30'")
+    c.ctl("relay add default host=smart.example.net user=us password=-", stdin="relay-secret-42")
+    c.ctl("domain add example.net", timeout=90)
+    c.ctl("dkim disable example.net", timeout=90)
+    with node.imap("alice") as imap:
+        for name in ("INBOX", "Projects"):
+            put(imap, name, "one", r"(\Seen $Label1)")
+            put(imap, name, "two")
+        was = {name: standing(imap, name) for name in ("INBOX", "Projects")}
+    c.ctl("backup run nightly", timeout=90)
+    sheet = c.ctl("destination recovery-sheet vault --yes").out
+    exported, people, keys = c.export(), directory(node), dkim(node)
+    assert keys
+    shutil.copytree(node.path("var/lib/mailnode/backup"), tmp_path / "vault")
+    lose_everything(node)
+
+    # The destination is still there, and the sheet.
+    os.makedirs(node.path("var/lib/mailnode"))
+    shutil.move(tmp_path / "vault", node.path("var/lib/mailnode/backup"))
+    subprocess.run(["chown", "-R", "mailbackup:mailbackup", node.path("var/lib/mailnode/backup")], check=True)
+    done = subprocess.run(["sh", "-e"], input=sheet + "\nrestic dump latest /state/controller > controller.sealed\n", text=True,
+                          capture_output=True, cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, timeout=60)
+    assert done.returncode == 0, done
+    subprocess.run(["chown", "-R", "mailbackup:mailbackup", node.path("var/lib/mailnode/backup")], check=True)
+    c.ctl(f"controller restore {tmp_path}/controller.sealed password=@{tmp_path}/vault.controller_key")
+    c.start()
+    node.join(c.ctl("node replace mx1 --yes").out)
+    node.start(wait=True)
+    node.wait_ready(timeout=60)
+    assert "uid=alice" not in directory(node)
+    c.ctl("instance stop main", timeout=90)
+    said = restore(node)
+    assert "4 messages" in said.out and "directory of people-mx1" in said.out, said
+    c.ctl("instance start main", timeout=120)
+    node.wait_ready(timeout=60)
+    node.wait_user("alice")
+    assert directory(node) == people
+    assert c.export() == exported
+    assert dkim(node) == keys
+    with node.imap("alice") as imap:
+        for name, (validity, _, found) in was.items():
+            assert standing(imap, name)[::2] == (validity, found), name
