@@ -190,6 +190,7 @@ def test_a_node_of_another_schema_is_pending_with_the_version(cluster):
     node = c["mx1"]
     with node_peer(c, node) as peer:
         peer.send(body("hello", schema=0, release="0.9.0", revision=0, boot_id=node.boot_id))
+        wait_until(lambda: "standing=too-old" in c.controller.output(), "it was heard")   # before that, what the agent had said counts
         said = c.ctl("wait --timeout 1s", code=7)
         assert "mx1" in said.out + said.err
     with node_peer(c, node) as peer:
