@@ -219,7 +219,7 @@ class Ledger:
 
     @property
     def accepted(self):
-        return [id for id, (answer, _) in self.entries.items() if answer.startswith("250")]
+        return [id for id, (answer, _) in list(self.entries.items()) if answer.startswith("250")]   # others send meanwhile
 
     def found(self):
         """{id: {user: copies}} of all mailboxes."""
