@@ -249,7 +249,8 @@ static void test_steps(void **state)
     assert_string_equal(step.snapshot, "7525c77f");
     assert_int_equal(step.bytes, 0);
     assert_int_equal(restic_step_read("{", 1).kind, RESTIC_STEP_OTHER);
-    static const char *const no_ids[] = {"", "7525c77", "7525C77F", "../../etc/x", "7525c77f ", ID("00")};
+    static const char too_long[] = ID("00");
+    static const char *const no_ids[] = {"", "7525c77", "7525C77F", "../../etc/x", "7525c77f ", too_long};
     for (size_t i = 0; i < sizeof no_ids / sizeof *no_ids; i++) {
         char line[200];
         snprintf(line, sizeof line, "{\"message_type\":\"summary\",\"snapshot_id\":\"%s\"}", no_ids[i]);

@@ -70,6 +70,7 @@ static void takes_what_slapcat_writes_and_no_more(void **state)
 
 static void takes_no_nul_and_no_endless_line(void **state)
 {
+    static const char begins[] = "dn: ";
     static const char nul[] = ENTRY "o: a\0b\n";
     char line[4096];
     uint64_t entries;
@@ -79,7 +80,8 @@ static void takes_no_nul_and_no_endless_line(void **state)
     assert_non_null(err);
     error_free(&err);
     memset(line, 'a', sizeof line);
-    memcpy(line, "dn: ", 4);
+    for (size_t i = 0; i < strlen(begins); i++)
+        line[i] = begins[i];
     line[sizeof line - 1] = '\n';
     err = admit(line, sizeof line, &entries);
     assert_non_null(err);
