@@ -118,7 +118,7 @@ Error *restic_probe(Restic *restic, unsigned seconds)
 /* Whose config file is lost, its data are still somebody's. */
 static bool local_folder_holds(const Restic *restic)
 {
-    const char *path = strncmp(restic->place.shown, "local:", 6) == 0 ? restic->place.shown + 6 : NULL;
+    const char *path = restic_place_folder(&restic->place);
     DEFER(dir_close) DIR *dir = path ? opendir(path) : NULL;
 
     for (const struct dirent *entry; dir && (entry = readdir(dir));)
@@ -170,7 +170,7 @@ Error *restic_snapshots(Restic *restic, Error *(*each)(void *context, const Rest
  * exactly one begins so, or it is elsewhere; restic's list says what is wrong. */
 static bool local_id(const Restic *restic, const char *digits, char ret_id[65])
 {
-    const char *place = strncmp(restic->place.shown, "local:", 6) == 0 ? restic->place.shown + 6 : NULL;
+    const char *place = restic_place_folder(&restic->place);
     DEFER(xfree) char *path = place ? xasprintf("%s/snapshots", place) : NULL;
     size_t len = strlen(digits), n = 0;
 

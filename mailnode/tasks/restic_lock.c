@@ -141,7 +141,7 @@ static void hand_over(int folder, const char *name, uid_t uid, gid_t gid)
  * who it is, and takes a dead one away.  Only in a folder of mailbackup's: no link of its leads to files of others. */
 static void root_locks_hand_over(const Restic *restic)
 {
-    const char *place = strncmp(restic->place.shown, "local:", 6) == 0 ? restic->place.shown + 6 : NULL;
+    const char *place = restic_place_folder(&restic->place);
     DEFER(xfree) char *path = place ? xasprintf("%s/locks", place) : NULL;
     DEFER(dir_close) DIR *dir = NULL;
     struct stat st;

@@ -333,6 +333,11 @@ Error *restic_place_read(const char *root, const char *repository, const char *i
     return NULL;
 }
 
+const char *restic_place_folder(const ResticPlace *place)
+{
+    return begins(place->shown, "local:") ? place->shown + strlen("local:") : NULL;
+}
+
 void restic_place_done(ResticPlace *place)
 {
     for (size_t i = 0; i < place->n_env; i++)

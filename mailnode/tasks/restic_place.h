@@ -23,4 +23,5 @@ typedef struct ResticPlace {
 /* INVALID with what would be right; DENIED: local: outside the folders that root allows.  env may be NULL. */
 CHECKED Error *restic_place_read(const char *root, const char *repository, const char *instance, const Secret *env,
                                  ResticPlace *ret_place);
+const char *restic_place_folder(const ResticPlace *place); /* of local:, with the instance; NULL: it is elsewhere */
 void restic_place_done(ResticPlace *place);

@@ -9,6 +9,7 @@
 #include "tables/places.h"
 #include "tasks/owner.h"
 #include "tasks/restore_ldif.h"
+#include "tasks/restore_tree.h"
 #include "tasks/stage.h"
 
 #include <dirent.h>
@@ -35,8 +36,6 @@ struct Databases {
     Buf words;
 };
 
-/* ---- both ---- */
-
 /* In the room; its owner's alone. */
 static Error *folder_of(const Databases *databases, const char *name, const char *user)
 {
@@ -49,17 +48,6 @@ static Error *folder_of(const Databases *databases, const char *name, const char
     if (mkdirat(room_fd(databases->room), name, S_IRWXU) != 0 ||
         fchownat(room_fd(databases->room), name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
         return error_in(error_system("create"), "%s", name);
-    return NULL;
-}
-
-/* The two change places in one step: what stood there goes with the room. */
-static Error *exchange(const Databases *databases, const char *name, const char *place)
-{
-    DEFER(xfree) char *above = xstrndup(place, (size_t)(strrchr(place, '/') - place));
-    DEFER(fd_close) int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (renameat2(room_fd(databases->room), name, AT_FDCWD, place, RENAME_EXCHANGE) != 0 || fd < 0 || fsync(fd) != 0)
-        return error_system("%s", place);
     return NULL;
 }
 
@@ -92,7 +80,7 @@ static Error *conf_beside(const Databases *databases, const char *domain, const 
     return file_write(conf, out.data, out.size, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, (gid_t)-1);
 }
 
-/* The descriptor is the stream's, which the caller closes. */
+/* All of it is admitted. */
 static Error *entries_of(const char *path, uint64_t *ret_entries)
 {
     FILE *text = fopen(path, "re");
@@ -228,11 +216,6 @@ static Error *redis_is_away(const Databases *databases)
     return NULL;
 }
 
-static Error *redis_own(const char *path, uid_t uid, gid_t gid, mode_t mode)
-{
-    return lchown(path, uid, gid) == 0 && chmod(path, mode) == 0 ? NULL : error_system("%s", path);
-}
-
 /* With "appendonly yes" Redis 7 reads its log and no dump.rdb; a log may begin with one.  Source: redis.conf, "appenddirname";
  * the manifest's lines: "file NAME seq N type b|h|i". */
 static Error *redis_make(Databases *databases)
@@ -242,6 +225,7 @@ static Error *redis_make(Databases *databases)
     DEFER(xfree) char *base = xasprintf("%s/appendonly.aof.1.base.rdb", log);
     DEFER(xfree) char *manifest = xasprintf("%s/appendonly.aof.manifest", log);
     const char *const check[] = {"/usr/bin/redis-check-rdb", base, NULL};
+    TreeCounts counts = {0};
     uid_t uid = 0;
     gid_t gid = 0;
 
@@ -250,17 +234,14 @@ static Error *redis_make(Databases *databases)
         err = folder_make(log, S_IRWXU, 0, 0);
     if (!err)
         err = owner_take(databases->state, STATE_REDIS, base);
+    if (!err)
+        err = file_write(manifest, redis_log, strlen(redis_log), S_IRUSR | S_IWUSR, (gid_t)-1);
     if (err)
         return err;
-    err = file_write(manifest, redis_log, strlen(redis_log), S_IRUSR | S_IWUSR, (gid_t)-1);
-    if (!err)
-        err = redis_own(manifest, uid, gid, S_IRUSR | S_IWUSR);
-    if (!err)
-        err = redis_own(base, uid, gid, S_IRUSR | S_IWUSR);
-    if (!err)
-        err = redis_own(log, uid, gid, S_IRWXU | S_IRGRP | S_IXGRP);
-    if (!err)
-        err = redis_own(folder, uid, gid, S_IRWXU | S_IRGRP | S_IXGRP);
+    DEFER(fd_close) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    err = fd < 0 ? error_system("%s", folder) : tree_take(fd, uid, gid, &counts);
+    if (!err && fchmod(fd, S_IRWXU | S_IRGRP | S_IXGRP) != 0) /* as the engine makes it: PLACE_REDIS_DATA */
+        err = error_system("%s", folder);
     return err ? err : owner_run(databases->job, "redis", check, 0);
 }
 
@@ -354,7 +335,7 @@ Error *databases_place(const Databases *databases)
 
     if (databases->redis) {
         DEFER(xfree) char *place = xasprintf(PLACE_REDIS_DATA, databases->root);
-        err = exchange(databases, "redis", place);
+        err = room_exchange(room_fd(databases->room), "redis", place);
     }
     if (err)
         return err;
@@ -362,7 +343,7 @@ Error *databases_place(const Databases *databases)
     for (size_t i = 0; !err && i < databases->n_domains; i++) {
         DEFER(xfree) char *name = xasprintf("slapd-%s", databases->domains[i]);
         DEFER(xfree) char *place = xasprintf(PLACE_SLAPD_DATA "/%s", databases->root, databases->domains[i]);
-        err = exchange(databases, name, place);
+        err = room_exchange(room_fd(databases->room), name, place);
     }
     if (err)
         return err;

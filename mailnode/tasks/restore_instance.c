@@ -325,14 +325,10 @@ static Error *folder_sync(const char *path)
     return fd < 0 || fsync(fd) != 0 ? error_system("%s", path) : NULL;
 }
 
-/* The two change places in one step: what stood there goes with the room. */
+/* What stood there goes with the room. */
 static Error *exchange(const Restore *restore, const char *name)
 {
-    Path place = path_in(restore->root, "var/lib/mailnode/%s", name);
-
-    if (renameat2(restore->stage, name, AT_FDCWD, place.text, RENAME_EXCHANGE) != 0)
-        return error_system("%s", place.text);
-    return folder_sync(path_in(restore->root, "var/lib/mailnode").text);
+    return room_exchange(restore->stage, name, path_in(restore->root, "var/lib/mailnode/%s", name).text);
 }
 
 static Error *place(const Restore *restore)

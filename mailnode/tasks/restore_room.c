@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -214,6 +215,16 @@ static void room_forget(Room **room)
 }
 
 /* While the journal of an exchange stands the room stays, for the next sweep. */
+Error *room_exchange(int folder, const char *name, const char *place)
+{
+    DEFER(xfree) char *above = xstrndup(place, (size_t)(strrchr(place, '/') - place));
+    DEFER(fd_close) int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (renameat2(folder, name, AT_FDCWD, place, RENAME_EXCHANGE) != 0 || fd < 0 || fsync(fd) != 0)
+        return error_system("%s", place);
+    return NULL;
+}
+
 Error *room_end(Room **room)
 {
     bool stays = (*room)->fd < 0 || exchange_pending((*room)->fd);

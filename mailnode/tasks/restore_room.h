@@ -15,6 +15,8 @@ typedef struct Room Room;
 CHECKED Error *room_take(const char *root, const char *id, const char *mailbox, Room **ret_room);
 int room_fd(const Room *room);
 const char *room_path(const Room *room);
+/* 'name' in 'folder' and what stands at the path 'place' change places in one step, on the disk. */
+CHECKED Error *room_exchange(int folder, const char *name, const char *place);
 CHECKED Error *room_end(Room **room); /* removes it, with all that is in it, unless an exchange is to be gone on with */
 void room_free(Room **room);          /* the same, and an error is nobody's */
 

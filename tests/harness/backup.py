@@ -41,6 +41,19 @@ def mailbox_list(folders):
     return "\n".join(out) + "\n"
 
 
+def fetching(node):
+    """The pid of a restic that restores into this node; None: there is none."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                words = f.read().split("\0")
+        except OSError:
+            continue
+        if words[:2] == ["restic", "restore"] and any(node.path("var/lib/mailnode/work/restore") in w for w in words):
+            return int(pid)
+    return None
+
+
 _ids = itertools.count(1)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from harness import paths, wait_until
-from harness.backup import PASSWORD, Vault
+from harness.backup import PASSWORD, Vault, fetching
 from harness.jobs import Jobs
 from harness.wire import VERSION, body
 import control_pb2
@@ -96,19 +96,6 @@ def dies(vault):
         job = jobs.start(crash=point, restore_instance={"destination": "vault", "snapshot": "latest"})
         assert job.process.wait(60) == -9, (point, job.result())
         job.close()
-
-
-def fetching(node):
-    """Is a restic at work that restores into this node?"""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline") as f:
-                words = f.read().split("\0")
-        except OSError:
-            continue
-        if words[:2] == ["restic", "restore"] and any(node.path("var/lib/mailnode") in w for w in words):
-            return True
-    return False
 
 
 def is_cancelled(vault):

@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from harness import wait_until
-from harness.backup import PASSWORD, Vault
+from harness.backup import PASSWORD, Vault, fetching
 from harness.jobs import Jobs
 from harness.mail import EICAR
 from harness.terminal import END, INTERRUPT, NO, YES, at_terminal
@@ -253,19 +253,6 @@ def test_mailctl_names_what_would_go_and_asks(vault, tmp_path):
                 assert len(content(imap, "Restored folder/Foo")) == messages, answer
     finally:
         ctl(f"destination remove {vault.name}")
-
-
-def fetching(node):
-    """Is there a restic that restores into a room of this node?"""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline") as f:
-                words = f.read().split("\0")
-        except OSError:
-            continue
-        if words[:2] == ["restic", "restore"] and any(rooms(node) in w for w in words):
-            return int(pid)
-    return None
 
 
 @pytest.mark.spec("F-067", "R42")

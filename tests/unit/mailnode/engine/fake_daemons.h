@@ -369,6 +369,14 @@ static inline const char *scene_until(Scene *scene, SuperviseStanding wanted)
     return why;
 }
 
+/* All three run, as they are wanted. */
+static inline void scene_running(Scene *scene)
+{
+    scene_begin(scene);
+    scene_want(scene);
+    scene_until(scene, STANDING_SETTLED);
+}
+
 static inline void scene_until_happened(Scene *scene, const char *words)
 {
     Msec until = clock_ms() + 20000;

@@ -31,9 +31,7 @@ static void test_start_and_end(void **state)
     Mail__Fact *const *facts = NULL;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     assert_true(place_of(&scene, "daemon ready: one") < place_of(&scene, "daemon ready: two"));
     has_loads(&scene, 1, 1, 1);
     assert_int_equal(supervise_facts(scene.supervise, clock_ms(), &facts), N_FAKES);
@@ -104,9 +102,7 @@ static void test_adopt(void **state)
     (void)state;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     pid_t one = scene_pid(&scene, ONE);
     pid_t three = scene_pid(&scene, THREE);
 
@@ -137,9 +133,7 @@ static void test_loads(void **state)
     (void)state;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     pid_t one = scene_pid(&scene, ONE);
     pid_t two = scene_pid(&scene, TWO);
 
@@ -182,9 +176,7 @@ static void test_bounce(void **state)
     (void)state;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     pid_t one = scene_pid(&scene, ONE);
     ok(daemon_bounce(fake_root, &fake_table[ONE], 10000));
     has_loads(&scene, 1, 1, 1);
@@ -208,9 +200,7 @@ static void test_before(void **state)
     DEFER(buf_done) Buf data = {0};
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     assert_true(place_of(&scene, "data loaded: one: data") < place_of(&scene, "daemon ready: one"));
     ok(end_of(&scene));
     scene_want(&scene);

@@ -6,9 +6,7 @@ static void test_killed(void **state)
     (void)state;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     pid_t two = scene_pid(&scene, TWO);
     kill(scene_pid(&scene, ONE), SIGKILL);
     scene_until_happened(&scene, "daemon ended: one: killed by signal 9, restarting in 250 ms\ndaemon ready: one");
@@ -98,9 +96,7 @@ static void test_troubles_of_another(void **state)
     (void)state;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     fake_put("mode", "three", "exit");
     kill(scene_pid(&scene, THREE), SIGKILL);
     scene_until_happened(&scene, "daemon ended: three: exit status 3, restarting in 500 ms");
@@ -116,9 +112,7 @@ static void test_stopped(void **state)
     (void)state;
     Scene scene;
 
-    scene_begin(&scene);
-    scene_want(&scene);
-    scene_until(&scene, STANDING_SETTLED);
+    scene_running(&scene);
     kill(scene_pid(&scene, ONE), SIGSTOP);
     scene_until_happened(&scene, "daemon was stopped: one: 1 process, continued");
     assert_int_equal(scene.supervise->units[ONE].service.restarts, 0);
