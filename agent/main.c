@@ -181,12 +181,14 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
     Path relay = path_in(root, "var/lib/mailnode/tables/relay");
     Path dkim = path_in(root, "var/lib/mailnode/tables/dkim");
     Path figures = path_in(root, "var/lib/mailnode/usage");
-    uid_t uid = 0;
-    gid_t gid = 0, senders = group_or_none("postfix"), signers = group_or_none("_rspamd");
+    uid_t uid = 0, vmail = 0;
+    gid_t gid = 0, unused = 0, senders = group_or_none("postfix"), signers = group_or_none("_rspamd");
 
     Error *err = path_root_check(root);
     if (!err)
         err = proc_user(user, &uid, &gid);
+    if (!err)
+        err = proc_user("vmail", &vmail, &unused);
     if (!err)
         err = proc_group(readers, ret_readers);
     if (!err)
@@ -200,8 +202,7 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
     if (!err)
         err = folder_make(dkim.text, 02750, uid, signers); /* and the keys theirs */
     if (!err)
-        err =
-            folder_make(figures.text, 02770, uid, *ret_readers); /* Dovecot's dict process makes -wal and -shm there */
+        err = folder_make(figures.text, 02750, vmail, *ret_readers); /* Dovecot writes, we read */
     return err ? err : proc_become(user);
 }
 
@@ -239,7 +240,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     agent->accounts = args->accounts
                           ? accounts_new(args->accounts)
                           : accounts_of_mirror(mirror_new(agent->journal, agent->directory, agent->identity->node));
-    agent->usage = usage_new(path_in(args->root, "var/lib/mailnode/usage").text, gid);
+    agent->usage = usage_new(path_in(args->root, "var/lib/mailnode/usage").text);
     agent->report = report_new(agent->journal);
     err = apply_new(
         &(ApplyParts){

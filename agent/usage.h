@@ -1,22 +1,23 @@
 /* usage.h - how much is in each mailbox, as Dovecot writes it down
  *
- * Dovecot's dict process writes usage.db after each delivery and whenever a session
- * has saved or expunged (quota_clone); we make the file, and only read it then.  It
- * is Dovecot's word and can be had again: one that does not read back is begun anew.
+ * NAME.usage is written anew by Dovecot after each delivery before LMTP answers, and
+ * whenever a session has saved or expunged (quota_clone with a dict of files).  It is
+ * read when inotify says so, all of them at the start.  What does not read as figures
+ * is passed over: the next delivery writes it again.
  *
  * What was read is kept here, and changes in usage_run alone: all that is computed
  * from it between two runs stands on the same figures.
  */
 #pragma once
-#include "base/error.h"
 #include "base/loop.h"
 
-#include <sys/types.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 typedef struct Usage Usage;
 
-/* folder: exists, and Dovecot's dict process may write in it.  gid: of its group. */
-Usage *usage_new(const char *folder, gid_t gid);
+/* folder: Dovecot may write in it, we may read it; one that is not there is waited for. */
+Usage *usage_new(const char *folder);
 void usage_free(Usage **usage);
 void usage_run(Usage *usage, Msec now);
 void usage_wait(const Usage *usage, Waiter *wake);

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DICT_USAGE "dovecot/dict-usage.conf"
-
 /* ---- the whole ---------------------------------------------------------------------- */
 
 static void set_place(DovecotConf *cf, const char *name, const char *place, const NodeState *state)
@@ -152,41 +150,18 @@ static void public_mailboxes(DovecotConf *cf, const NodeState *state)
     dovecotconf_end(cf);
 }
 
-/* Figures of one mailbox by its name, which the agent reads: usage.db is written by the dict process alone. */
-static void usage_column(DovecotConf *sql, const char *pattern, const char *column)
+/* What does not fit is put off: the queue has it, and the user may make room.  Dovecot adds up as it saves (maildirsize,
+ * which it counts anew when it is long, or full for a quarter of an hour): counting folders costs each delivery a look
+ * through the INBOX.  The agent reads the files. */
+static void quota(DovecotConf *cf, const NodeState *state)
 {
-    dovecotconf_section(sql, "map", NULL);
-    dovecotconf_set(sql, "pattern", pattern);
-    dovecotconf_set(sql, "table", "usage");
-    dovecotconf_set(sql, "username_field", "name");
-    dovecotconf_set(sql, "value_field", column);
-    dovecotconf_set(sql, "value_type", "uint");
-    dovecotconf_end(sql);
-}
+    DEFER(xfree) char *folder = dovecot_place(PLACE_USAGE, state);
+    DEFER(xfree) char *files = xasprintf("file:%s/%%Ln.usage", folder);
 
-static void usage(DovecotConf *cf, const NodeState *state, FileSet *out)
-{
-    DovecotConf sql = dovecotconf_in(out, DICT_USAGE, "dovecot");
-    DEFER(xfree) char *database = dovecot_place(PLACE_USAGE "/usage.db", state);
-    DEFER(xfree) char *dict = dovecot_place("%s/var/lib/mailnode/engine/current/" DICT_USAGE, state);
-    DEFER(xfree) char *driver = xasprintf("sqlite:%s", dict);
-
-    dovecotconf_set(&sql, "connect", database);
-    usage_column(&sql, "priv/quota/storage", "bytes");
-    usage_column(&sql, "priv/quota/messages", "messages");
-    dovecotconf_section(cf, "dict", NULL);
-    dovecotconf_set(cf, "usage", driver);
-    dovecotconf_end(cf);
-}
-
-/* What does not fit is put off: the queue has it, and the user may make room. */
-static void quota(DovecotConf *cf)
-{
     dovecotconf_yes(cf, "quota_full_tempfail", true);
     dovecotconf_section(cf, "plugin", NULL);
-    dovecotconf_set(cf, "quota", "count:User quota");
-    dovecotconf_yes(cf, "quota_vsizes", true);
-    dovecotconf_set(cf, "quota_clone_dict", "proxy::usage");
+    dovecotconf_set(cf, "quota", "maildir:User quota");
+    dovecotconf_set(cf, "quota_clone_dict", files);
     dovecotconf_end(cf);
 }
 
@@ -202,7 +177,6 @@ static void protocols(DovecotConf *cf)
     dovecotconf_section(cf, "protocol", "lmtp");
     dovecotconf_set(cf, "mail_plugins", "quota quota_clone sieve acl"); /* a user's rules file only where he may */
     dovecotconf_set(cf, "lmtp_hdr_delivery_address", "none");
-    dovecotconf_yes(cf, "lmtp_rcpt_check_quota", true);
     dovecotconf_end(cf);
 }
 
@@ -235,8 +209,7 @@ void render_dovecot(const NodeState *state, const Overrides *overrides, FileSet 
     mail(&cf, state);
     folders(&cf, state);
     public_mailboxes(&cf, state);
-    quota(&cf);
-    usage(&cf, state, out);
+    quota(&cf, state);
     dovecot_sieve(&cf, state, out);
     dovecot_auth(&cf, state, out);
     protocols(&cf);

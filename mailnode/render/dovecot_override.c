@@ -38,6 +38,7 @@ static const char *const kept[] = {
     "passdb",
     "protocols",
     "quota",
+    "quota_clone_dict",
     "quota_full_tempfail",
     "quota_vsizes",
     "recipient_delimiter",

@@ -13,9 +13,9 @@
 #define PLACE_LOG "%s/var/log/mailnode" /* root 0755; NAME.log of each daemon */
 #define PLACE_OVERRIDE "%s/etc/mailnode/override"
 
-#define PLACE_MAIL "%s/var/lib/mailnode/mail"             /* vmail 0750; mail/NAME/Maildir */
-#define PLACE_PUBLIC "%s/var/lib/mailnode/public"         /* vmail 0750; public/.NAME.OF.FOLDER, a maildir each */
-#define PLACE_USAGE "%s/var/lib/mailnode/usage"           /* mailagent 2770 mailtables: usage.db, written by Dovecot */
+#define PLACE_MAIL "%s/var/lib/mailnode/mail"     /* vmail 0750; mail/NAME/Maildir */
+#define PLACE_PUBLIC "%s/var/lib/mailnode/public" /* vmail 0750; public/.NAME.OF.FOLDER, a maildir each */
+#define PLACE_USAGE "%s/var/lib/mailnode/usage"   /* vmail, group mailtables, 2750: NAME.usage, written by Dovecot */
 #define PLACE_QUEUE "%s/var/lib/mailnode/spool/postfix"   /* root 0755, as postfix wants its folders */
 #define PLACE_POSTFIX_DATA "%s/var/lib/mailnode/postfix"  /* postfix 0750 */
 #define PLACE_DOVECOT_STATE "%s/var/lib/mailnode/dovecot" /* root 0755 */

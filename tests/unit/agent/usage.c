@@ -2,13 +2,15 @@
 
 #include "base/alloc.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "expect.h"
 
-static char folder[64], path[96];
+static char folder[64];
 static Usage *usage;
 static Msec now;
 
@@ -18,8 +20,7 @@ static int setup(void **state)
     snprintf(folder, sizeof folder, "/tmp/unit-usage-XXXXXX");
     if (!mkdtemp(folder))
         return -1;
-    snprintf(path, sizeof path, "%s/usage.db", folder);
-    usage = usage_new(folder, (gid_t)-1);
+    usage = usage_new(folder);
     usage_run(usage, now = 1);
     return 0;
 }
@@ -31,16 +32,25 @@ static int teardown(void **state)
     return folder_remove(folder);
 }
 
-/* As Dovecot's dict process does, over a connection of its own. */
-static void raw(const char *sql)
+static char *in_folder(const char *file)
 {
-    sqlite3 *db = NULL;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-    sqlite3_close(db);
+    return xasprintf("%s/%s", folder, file);
 }
+
+/* As Dovecot does: another file, and then this one's name. */
+static void put(const char *file, const char *text)
+{
+    DEFER(xfree) char *temporary = in_folder(".temp.1.2");
+    DEFER(xfree) char *path = in_folder(file);
+    FILE *to = fopen(temporary, "w");
+
+    assert_non_null(to);
+    fputs(text, to);
+    fclose(to);
+    assert_int_equal(rename(temporary, path), 0);
+}
+
+#define FIGURES(bytes, messages) "priv/quota/storage\n" bytes "\npriv/quota/messages\n" messages "\n"
 
 static void is(const char *name, uint64_t bytes, uint64_t messages)
 {
@@ -51,10 +61,6 @@ static void is(const char *name, uint64_t bytes, uint64_t messages)
     assert_int_equal(of.messages, messages);
 }
 
-#define SET(name, bytes)                                                                                               \
-    "INSERT INTO usage(bytes, messages, name) VALUES(" bytes ", 1, '" name "')"                                        \
-    " ON CONFLICT(name) DO UPDATE SET bytes=" bytes ", messages=2"
-
 static void what_moved_is_told_once(void **state)
 {
     UsageOf of;
@@ -62,16 +68,17 @@ static void what_moved_is_told_once(void **state)
     (void)state;
     assert_null(usage_trouble(usage));
     assert_null(usage_moved(usage));
-    raw(SET("alice", "10"));
-    raw(SET("bob", "-5"));
+    put("alice.usage", FIGURES("10", "1"));
+    put(".b'ob @x.usage", "priv/quota/messages\n7\npriv/quota/storage\n-5\n");
     assert_false(usage_of(usage, "alice", &of)); /* nothing changes between two runs */
     usage_run(usage, ++now);
     is("alice", 10, 1);
-    is("bob", 0, 1);
+    is(".b'ob @x", 0, 7);
     assert_non_null(usage_moved(usage));
     assert_non_null(usage_moved(usage));
     assert_null(usage_moved(usage));
-    raw(SET("alice", "20"));
+    put("alice.usage", FIGURES("20", "2"));
+    put(".b'ob @x.usage", FIGURES("0", "7")); /* the same */
     usage_run(usage, ++now);
     is("alice", 20, 2);
     assert_string_equal(usage_moved(usage), "alice");
@@ -79,52 +86,84 @@ static void what_moved_is_told_once(void **state)
     assert_false(usage_of(usage, "carol", &of));
 }
 
-static void begun_anew_when_it_does_not_read_back(void **state)
+static void what_is_there_already_is_read(void **state)
 {
-    struct stat st;
-
     (void)state;
-    raw(SET("alice", "10"));
-    usage_run(usage, ++now);
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0660);
+    put("alice.usage", FIGURES("10", "1"));
     usage_free(&usage);
-    DEFER(xfree) char *wal = xasprintf("%s-wal", path);
-    unlink(wal); /* it would mend it */
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs("no database, and longer than a header of SQLite, so that it is looked at and not taken for an empty one",
-          file);
-    fclose(file);
-    usage = usage_new(folder, (gid_t)-1);
-    usage_run(usage, now += 10000);
-    assert_non_null(usage_trouble(usage));
-    usage_run(usage, now += 10000);
-    assert_null(usage_trouble(usage));
-    raw(SET("alice", "30"));
-    usage_run(usage, now += 10);
-    is("alice", 30, 1);
+    usage = usage_new(folder);
+    usage_run(usage, ++now);
+    is("alice", 10, 1);
 }
 
-static void another_file_is_noticed(void **state)
+static void what_is_no_figure_is_passed_over(void **state)
 {
+    static const char *const texts[] = {
+        "",
+        "\n",
+        "priv/quota/storage\n",
+        "priv/quota/storage\n12",
+        "priv/quota/storage\n12\n",
+        FIGURES("12", ""),
+        FIGURES("12", "3x"),
+        FIGURES("99999999999999999999", "3"),
+        FIGURES("12", "3") "priv/other\n1\n",
+    };
+    char text[600];
+    UsageOf of;
+
     (void)state;
-    raw(SET("alice", "10"));
+    put("alice.usage", FIGURES("10", "1"));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        put("alice.usage", texts[i]);
+        put("bob.usage", texts[i]);
+        usage_run(usage, ++now);
+    }
+    memset(text, '1', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    put("bob.usage", text);
+    put("other", FIGURES("1", "1"));
+    put(".usage", FIGURES("1", "1"));
+    DEFER(xfree) char *link = in_folder("link.usage");
+    DEFER(xfree) char *other = in_folder("other");
+    assert_int_equal(symlink(other, link), 0);
     usage_run(usage, ++now);
-    unlink(path);
-    usage_run(usage, now += 10);
+    usage_free(&usage);
+    usage = usage_new(folder);
+    usage_run(usage, ++now);
+    assert_null(usage_trouble(usage));
+    for (size_t i = 0; i < 4; i++)
+        assert_false(usage_of(usage, ((const char *const[]){"bob", "", "link", "other"})[i], &of));
+}
+
+static void another_folder_is_noticed(void **state)
+{
+    DEFER(xfree) char *away = xasprintf("%s.away", folder);
+
+    (void)state;
+    put("alice.usage", FIGURES("10", "1"));
+    usage_run(usage, ++now);
+    assert_int_equal(rename(folder, away), 0);
+    usage_run(usage, ++now);
+    assert_non_null(usage_trouble(usage));
+    usage_run(usage, now += 10000);
+    assert_non_null(usage_trouble(usage));
+    assert_int_equal(folder_remove(away), 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    put("bob.usage", FIGURES("3", "1"));
     usage_run(usage, now += 10000);
     assert_null(usage_trouble(usage));
     is("alice", 10, 1); /* what was known stays */
-    raw("UPDATE last SET turn=0");
+    is("bob", 3, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_moved_is_told_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(begun_anew_when_it_does_not_read_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(another_file_is_noticed, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_there_already_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_figure_is_passed_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_folder_is_noticed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
