@@ -650,7 +650,10 @@ static Error *write_tables(Apply *apply, bool *ret_all)
     if (!err)
         err = accounts_write(apply->with.accounts, apply->tables);
     if (!err)
+        err = journal_read_begin(apply->with.journal);
+    if (!err)
         err = tables_commit(apply->tables, &view, wanted->revision, &wanted->digest);
+    journal_read_end(apply->with.journal);
     return err;
 }
 
@@ -768,7 +771,10 @@ static Error *audit_tables(Apply *apply, const Found *to)
     DEFER(xfree) char *example = NULL;
     size_t n = 0;
 
-    Error *err = tables_audit(apply->tables, &view, &n, &example);
+    Error *err = journal_read_begin(apply->with.journal);
+    if (!err)
+        err = tables_audit(apply->tables, &view, &n, &example);
+    journal_read_end(apply->with.journal);
     if (err)
         return error_in(err, "mail.db");
     owners_note(apply);

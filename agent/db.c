@@ -33,8 +33,9 @@ Error *db_open(const char *path, sqlite3 **ret_db)
     if (fd < 0)
         return error_in(error_system("open"), "%s", path);
     close(fd);
-    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL) !=
-        SQLITE_OK)
+    if (sqlite3_open_v2(path, &db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK)
         return error_in(db_error(db, "open"), "%s", path);
     sqlite3_extended_result_codes(db, 0);
     /* 4 MB of pages: a snapshot spills into the WAL instead of growing in memory. */

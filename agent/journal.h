@@ -76,6 +76,10 @@ CHECKED Error *journal_own_end(Journal *journal,
 
 /* ---- for the tables ---- */
 
+/* Between the two everything read is of one moment, and no row costs a lock of its own; nothing may be written. */
+CHECKED Error *journal_read_begin(Journal *journal);
+void journal_read_end(Journal *journal);
+
 /* What changed since the tables stood at 'applied': each touched object, or *ret_all when that is not known or too much. */
 CHECKED Error *journal_touched(Journal *journal, uint64_t applied, bool *ret_all,
                                Error *(*each)(void *context, const ObjectRef *ref), void *context);

@@ -120,6 +120,19 @@ static Error *view_each(void *self, Kind kind, const char *instance, const char 
     return theirs ? err : journal_failed(journal, err);
 }
 
+/* ---- one moment ---- */
+
+Error *journal_read_begin(Journal *journal)
+{
+    return journal_failed(journal, db_exec(journal->db, "BEGIN"));
+}
+
+void journal_read_end(Journal *journal)
+{
+    if (journal->db && !sqlite3_get_autocommit(journal->db)) /* one that was begun anew has none */
+        sqlite3_exec(journal->db, "COMMIT", NULL, NULL, NULL);
+}
+
 /* ---- whose a mailbox is ---- */
 
 Error *journal_owner(Journal *journal, const char *name, char **ret_uuid)

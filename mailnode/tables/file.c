@@ -196,7 +196,7 @@ static Error *connect_db(const char *name, const char *path, int flags, sqlite3 
     DEFER(close_db) sqlite3 *db = NULL;
     int on = 1;
 
-    if (sqlite3_open_v2(path, &db, flags, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return sql_error(db, name);
     sqlite3_busy_timeout(db, BUSY_MS);
     sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
