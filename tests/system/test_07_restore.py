@@ -5,6 +5,7 @@ The repositories are made by hand, so that anything can be in them, and mail-eng
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import struct
 
@@ -312,6 +313,42 @@ def test_a_quota_that_is_exceeded_is_told(vault):
     c.ctl("mailbox set bob quota=2M")
     assert restore(vault, "user:bob", "Big").over_quota
     c.ctl("mailbox set bob quota=")
+
+
+@pytest.mark.spec("F-069")
+def test_a_quota_is_lifted_and_put_back_as_it_was(vault, tmp_path):
+    """By mailctl, over all programs: said with the command that undoes it; its own comes back as its own, a default as one."""
+    node, ctl = vault.node, vault.node.cluster.ctl
+    with node.imap("bob") as imap:
+        imap.link.create("Big")
+        for i in range(4):
+            assert imap.link.append("Big", None, None, b"Subject: big\r\n\r\n" + (b"x" * 70 + b"\r\n") * 4000)[0] == "OK"
+    snapshot = vault.snapshot()
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    ctl(f"destination add {vault.name} repository={vault.address} password=@{tmp_path}/password")
+    line = f"restore folder mailbox=user:bob folder=Big destination={vault.name} snapshot={snapshot} --yes"
+
+    def standing():
+        item = {i["name"]: i for i in ctl("mailbox list -o json").items}["bob"]
+        return item["quota_bytes"], item["own_quota"]
+    try:
+        for own, default, before in (("100M", "", (100 * 10**6, True)), ("2M", "", (2 * 10**6, True)), ("", "2M", (2 * 10**6, False))):
+            ctl(f"policy set default-quota={default}")
+            ctl(f"mailbox set bob quota={own}")
+            assert standing() == before
+            said = ctl(line, timeout=90)
+            undo = re.search(r"undo: mailctl (.*quota=\S*)", said.out + said.err)
+            if own == "100M":
+                assert not undo and standing() == before, said
+                continue
+            assert undo and "unlimited" in said.out + said.err and standing() == (0, True), (said, standing())
+            assert "  restore " in ctl("history mailbox/bob").out   # VIA
+            ctl(undo.group(1))
+            assert standing() == before, undo.group(0)
+    finally:
+        ctl("policy set default-quota=")
+        ctl("mailbox set bob quota=")
+        ctl(f"destination remove {vault.name}")
 
 
 @pytest.mark.spec("F-070")
