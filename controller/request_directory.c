@@ -457,9 +457,18 @@ static Error *trace_form(const Ask *ask, const Mail__TraceRead *read)
     DEFER(object_free) Object *node = NULL;
     const char *name = read->node ? read->node : "";
 
-    if (!read->wanted || !*read->wanted || !printable(read->wanted))
+    bool search = read->from || read->to;
+
+    if (!search && (!read->wanted || !*read->wanted || !printable(read->wanted)))
         return error_new(ERROR_INVALID, "trace: what is to be found in logs has only printable ASCII");
-    Error *err = store_get(ask->of->with.store, &(ObjectRef){MAIL__OBJECT__BODY_NODE, "", name}, 0, &node);
+    if (search && read->wanted)
+        return error_new(ERROR_INVALID, "trace: one name, or a sender and a recipient");
+    Error *err = read->from ? sought_address_check(read->from, true) : NULL;
+    if (!err && read->to)
+        err = sought_address_check(read->to, false);
+    if (err)
+        return error_in(err, "trace");
+    err = store_get(ask->of->with.store, &(ObjectRef){MAIL__OBJECT__BODY_NODE, "", name}, 0, &node);
     DEFER(xfree) char *seen = shown(name);
     return err || node ? err : error_new(ERROR_NOT_FOUND, "node %s does not exist", seen);
 }

@@ -17,27 +17,6 @@ static char *field_of(const Line *line, const char *name)
 
 /* ---- when ---- */
 
-/* In the local time of whoever asks.  A day alone means all of it: what was there at its end. */
-static bool time_read(const char *text, uint64_t *ret_s)
-{
-    static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"};
-
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        struct tm tm = {.tm_isdst = -1};
-        const char *end = strptime(text, forms[i], &tm);
-        if (end && !*end) {
-            *ret_s = (uint64_t)mktime(&tm);
-            return true;
-        }
-    }
-    struct tm day = {.tm_isdst = -1, .tm_hour = 23, .tm_min = 59, .tm_sec = 59};
-    const char *end = strptime(text, "%Y-%m-%d", &day);
-    if (!end || *end)
-        return false;
-    *ret_s = (uint64_t)mktime(&day);
-    return true;
-}
-
 static Error *when_take(Cli *cli, const Line *line, Mail__RestoreFolder *folder)
 {
     const char *at = field_of(line, "at");
@@ -48,8 +27,9 @@ static Error *when_take(Cli *cli, const Line *line, Mail__RestoreFolder *folder)
                           "snapshot=ID, snapshot=latest or at=2026-11-17");
     if (!at)
         return NULL;
-    folder->has_at = time_read(at, &folder->at);
-    return folder->has_at ? NULL : cli_usage(cli, "at='%s': write 2026-11-17 or '2026-11-17 14:30'", at);
+    folder->has_at = true;
+    DEFER(error_free) Error *err = moment_parse(at, true, &folder->at); /* a day: what was there at its end */
+    return err ? cli_usage(cli, "at=%s", err->what) : NULL;
 }
 
 /* ---- the command ---- */

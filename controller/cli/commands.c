@@ -352,9 +352,10 @@ const Command commands[] = {
      .run = run_doctor},
     {.verb = "wait", .key = "REVISION", .key_optional = true, .flags = BIT(FLAG_TIMEOUT) | BIT(FLAG_NODE),
      .words = "until everything, or that revision, is in force everywhere", .example = "wait --timeout 2m", .run = run_wait},
-    {.verb = "trace", .key = "ID", .flags = BIT(FLAG_NODE),
-     .words = "the way of a message over all nodes, by Message-ID, queue id or address; 7 when a node could not be asked",
-     .example = "trace 20261128.1809@example.org", .run = run_trace},
+    {.verb = "trace", .key = "ID", .key_optional = true, .fields = "from to since until", .flags = BIT(FLAG_NODE) | BIT(FLAG_LIMIT),
+     .words = "the way of a message over all nodes, by Message-ID, queue id or address; or what went from= and to= somebody "
+              "with its result, refused and put off too; 7 when a node could not be asked",
+     .example = "trace from=@example.net to=info@example.org since=2h", .run = run_trace},
     {.verb = "events", .flags = BIT(FLAG_FOLLOW) | BIT(FLAG_LIMIT) | BIT(FLAG_NODE), .words = "what happened, oldest first",
      .example = "events --follow", .run = run_events},
     {.verb = "export", .flags = SCOPED, .words = "the state as a file that apply takes back", .example = "export -i main > main.yaml",
@@ -476,7 +477,13 @@ static const PlainField plain_fields[] = {
     {.name = "filter", .words = "only folders with this anywhere in their name, in any case"},
     {.name = "folder", .words = "with '/' between its levels; INBOX: the mailbox itself"},
     {.name = "snapshot", .words = "its id, or what it begins with, or latest"},
-    {.name = "at", .words = "instead: as it was on that day, or at that time ('2026-11-17 14:30')"},
+    {.name = "at",
+     .words = "instead: as it was on that day, or at that time ('2026-11-17 14:30'), or so long ago (2h)"},
+    {.name = "from", .words = "sender of the envelope: LOCAL@DOMAIN, @DOMAIN, or '<>' of bounces", .as_is = true},
+    {.name = "to", .words = "recipient of the envelope: LOCAL@DOMAIN or @DOMAIN", .as_is = true},
+    {.name = "since",
+     .words = "a day, a time ('2026-11-17 14:30') or so long ago (2h, 7d); a day before until if not said"},
+    {.name = "until", .words = "the end of a day, a time or so long ago; now if not said"},
 };
 
 const PlainField *plain_field(const char *name)
@@ -494,6 +501,13 @@ bool command_field_secret(const Command *command, const char *field)
     const PlainField *plain = meta ? NULL : plain_field(field);
 
     return meta ? meta->secret : plain && plain->secret;
+}
+
+bool command_field_as_is(const Command *command, const char *field)
+{
+    const PlainField *plain = command_meta(command) ? NULL : plain_field(field);
+
+    return plain && plain->as_is;
 }
 
 typedef struct FieldSearch {

@@ -93,9 +93,11 @@ typedef struct PlainField {
     const char *values; /* "yes,no"; NULL: free */
     bool list;
     bool secret; /* by file, stdin or prompt only */
+    bool as_is;  /* what begins with '@' is no file */
 } PlainField;
 const PlainField *plain_field(const char *name); /* '-' and '_' alike; NULL: none */
 bool command_field_secret(const Command *command, const char *field);
+bool command_field_as_is(const Command *command, const char *field);
 
 /* The kind's description, NULL when the command has none. */
 const KindMeta *command_meta(const Command *command);

@@ -296,7 +296,7 @@ static void answer(Wanted *wanted, const char *const *words, size_t n, const cha
         return;
     if (*last == '-')
         offer_flags(wanted, command);
-    else if (command->key && n == at)
+    else if (command->key && n == at && !(command->key_optional && command->fields))
         offer_key(wanted, command);
     else if (strchr(last, '='))
         offer_values(wanted, command, last);

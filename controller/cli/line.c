@@ -3,12 +3,14 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "model/amount.h"
 #include "model/nearest.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 void line_free(Line **line)
@@ -67,6 +69,34 @@ Error *span_parse(const char *text, uint64_t *ret_ms)
             return err;
         }
     return error_hint(error_new(ERROR_INVALID, "'%s' is no span of time", text), "write 500ms, 30s, 5m or 2h");
+}
+
+/* In the local time of whoever asks. */
+Error *moment_parse(const char *text, bool day_end, uint64_t *ret_s)
+{
+    static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+                                        "%Y-%m-%d"};
+    enum { N = sizeof forms / sizeof *forms };
+    uint64_t ago = 0, now = (uint64_t)time(NULL);
+
+    for (size_t i = 0; i < N; i++) {
+        struct tm tm = {.tm_isdst = -1};
+        const char *end = strptime(text, forms[i], &tm);
+        if (!end || *end)
+            continue;
+        if (i == N - 1 && day_end)
+            tm.tm_hour = 23, tm.tm_min = tm.tm_sec = 59;
+        time_t when = mktime(&tm);
+        *ret_s = when > 0 ? (uint64_t)when : 0;
+        return NULL;
+    }
+    Error *err = amount_read(MAIL__FIELD_TYPE__SPAN, text, &ago);
+    if (!err) {
+        *ret_s = ago < now ? now - ago : 0;
+        return NULL;
+    }
+    error_free(&err);
+    return error_new(ERROR_INVALID, "'%s': write 2026-11-17, '2026-11-17 14:30' or 2h, so long ago", text);
 }
 
 Error *range_parse(const char *text, uint64_t *ret_from, uint64_t *ret_to)
@@ -296,7 +326,11 @@ static Error *field_take(Line *line, const char *word, bool *ret_usage)
 
     *ret_usage = false; /* from here on it is the value that is wrong */
     DEFER(xfree) char *value = NULL;
-    Error *err = value_of(equals + 1, &value);
+    Error *err = NULL;
+    if (command_field_as_is(line->command, field))
+        value = xstrdup(equals + 1);
+    else
+        err = value_of(equals + 1, &value);
     if (err)
         return error_in(err, "%s", field);
     *ret_usage = true;
@@ -327,6 +361,16 @@ static Error *verb_missing(const char *noun)
         if (command->noun && strcmp(command->noun, noun) == 0)
             buf_printf(&verbs, "%s%s", verbs.size ? ", " : "", command->verb);
     return error_hint(error_new(ERROR_INVALID, "%s: a verb is missing", noun), "%s", buf_text(&verbs));
+}
+
+/* Where the key may be left out: is it a field?  A Message-ID may have a '=', too. */
+static bool is_field(const Command *command, const char *word)
+{
+    const char *equals = strchr(word, '=');
+    bool edits = equals && equals > word && (equals[-1] == '+' || equals[-1] == '-');
+    DEFER(xfree) char *name = equals ? xstrndup(word, (size_t)(equals - word) - edits) : NULL;
+
+    return name && command->key_optional && command->fields && command_has_field(command, name);
 }
 
 /* Finds the command; *ret_used words named it. */
@@ -365,7 +409,7 @@ static Error *rest_of(Line *line, bool *ret_usage)
             return error_new(ERROR_INVALID, "it takes no --%s", flags[i].name);
     if (command->run == run_complete)
         return NULL;
-    if (command->key && at < line->n_words)
+    if (command->key && at < line->n_words && !is_field(command, line->words[at]))
         line->key = line->words[at++];
     /* "relay add recipient example.com": type and subject are one name. */
     if (line->key && command->noun && strcmp(command->noun, "relay") == 0 && at < line->n_words &&

@@ -43,6 +43,8 @@ const char *line_secret_from(const Line *line);
 
 /* "500ms" "30s" "5m" "2h"; INVALID otherwise. */
 CHECKED Error *span_parse(const char *text, uint64_t *ret_ms);
+/* "2026-11-17 14:30", a day ("2026-11-17": its first second, with 'day_end' its last) or "2h", so long ago; since 1970. */
+CHECKED Error *moment_parse(const char *text, bool day_end, uint64_t *ret_s);
 CHECKED Error *number_parse(const char *text, uint64_t *ret_number);
 /* "41..43", "41.." (to is 0). */
 CHECKED Error *range_parse(const char *text, uint64_t *ret_from, uint64_t *ret_to);

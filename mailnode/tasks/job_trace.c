@@ -1,8 +1,9 @@
-/* A question about the logs of this node. */
+/* Questions about the logs of this node. */
 #include "tasks/job.h"
 
 #include "base/alloc.h"
 #include "tasks/trace.h"
+#include "tasks/trace_search.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,7 @@ static Error *step_tell(void *context, TraceStep *step, time_t time)
     return telling->n < PART_STEPS ? job_go_on(telling->job) : steps_say(telling, false);
 }
 
-Error *job_trace(Job *job, const Mail__TraceRead *read)
+static Error *route_answer(Job *job, const Mail__TraceRead *read)
 {
     DEFER(trace_free) Trace *trace = NULL;
     DEFER(steps_drop) Telling telling = {.job = job};
@@ -71,4 +72,84 @@ Error *job_trace(Job *job, const Mail__TraceRead *read)
     if (!err && (telling.n || more))
         err = steps_say(&telling, more);
     return err;
+}
+
+/* ---- what went from whom to whom ---- */
+
+typedef struct Finding {
+    Job *job;
+    Mail__TraceFound found[PART_STEPS];
+    size_t n;
+} Finding;
+
+static void found_drop(Finding *finding)
+{
+    for (size_t i = 0; i < finding->n; i++) {
+        free(finding->found[i].queue_id);
+        free(finding->found[i].from);
+        free(finding->found[i].to);
+        free(finding->found[i].orig_to);
+        free(finding->found[i].text);
+    }
+    finding->n = 0;
+}
+
+static Error *found_say(Finding *finding, bool more)
+{
+    Mail__TraceRows rows = MAIL__TRACE_ROWS__INIT;
+    Mail__TraceFound *list[PART_STEPS];
+
+    for (size_t i = 0; i < finding->n; i++)
+        list[i] = &finding->found[i];
+    rows.found = list;
+    rows.n_found = finding->n;
+    rows.has_more = rows.more = more;
+    Error *err = job_steps(finding->job, &rows);
+    found_drop(finding);
+    return err;
+}
+
+static char *copy_of(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+static Error *attempt_tell(void *context, const Attempt *attempt)
+{
+    Finding *finding = context;
+    Mail__TraceFound *one = &finding->found[finding->n++];
+
+    mail__trace_found__init(one);
+    one->has_time = true;
+    one->time = attempt->time;
+    one->result = (char *)(uintptr_t)attempt->result;
+    one->queue_id = xstrdup(attempt->id);
+    one->from = copy_of(attempt->from);
+    one->to = copy_of(attempt->to);
+    one->orig_to = copy_of(attempt->orig_to);
+    one->has_tries = true;
+    one->tries = attempt->tries;
+    one->text = copy_of(attempt->words);
+    return finding->n < PART_STEPS ? job_go_on(finding->job) : found_say(finding, false);
+}
+
+static Error *search_answer(Job *job, const Mail__TraceRead *read)
+{
+    DEFER(search_free) Search *search = NULL;
+    DEFER(found_drop) Finding finding = {.job = job};
+    SearchWish wish = {
+        .from = read->from, .to = read->to, .since = read->since, .until = read->has_until ? read->until : UINT64_MAX};
+    bool more = false;
+
+    Error *err = search_new(&wish, &search);
+    if (!err)
+        err = search_node(job_root(job), search, attempt_tell, &finding, &more);
+    if (!err && (finding.n || more))
+        err = found_say(&finding, more);
+    return err;
+}
+
+Error *job_trace(Job *job, const Mail__TraceRead *read)
+{
+    return read->from || read->to ? search_answer(job, read) : route_answer(job, read);
 }

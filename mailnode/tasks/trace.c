@@ -1,6 +1,7 @@
 #include "tasks/trace.h"
 
 #include "base/alloc.h"
+#include "tasks/trace_line.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,9 @@
 #include <strings.h>
 #include <uthash.h>
 
-enum { SHOWN_MAX = 1000, ID_LEN_MIN = 6 };
+enum { SHOWN_MAX = 1000 };
+
+static const Span nothing = {NULL, 0};
 
 typedef struct QueueId {
     char text[TRACE_ID_MAX + 1];
@@ -22,139 +25,6 @@ struct Trace {
     QueueId *ids;
     bool full;
 };
-
-/* A piece of a line. */
-typedef struct Span {
-    const char *at;
-    size_t len;
-} Span;
-
-static const Span nothing = {NULL, 0};
-
-static bool span_is(Span span, const char *text)
-{
-    return span.at && strlen(text) == span.len && memcmp(span.at, text, span.len) == 0;
-}
-
-static bool begins(const char *text, const char *with)
-{
-    return strncmp(text, with, strlen(with)) == 0;
-}
-
-/* ---- one line ---- */
-
-/* "Nov 28 19:09:18 mx1 postfix/smtpd[12]: QID: rest", or "... NOQUEUE: rest" */
-typedef struct Line {
-    char time[15];
-    Span program, id;
-    const char *rest;
-} Line;
-
-static bool id_valid(Span id)
-{
-    if (id.len < ID_LEN_MIN || id.len > TRACE_ID_MAX)
-        return false;
-    for (size_t i = 0; i < id.len; i++)
-        if (!strchr("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", id.at[i]))
-            return false;
-    return true;
-}
-
-static bool digits(const char *text, const char *shape)
-{
-    for (; *shape; shape++, text++)
-        if (*shape == '0' ? *text < '0' || *text > '9' : *text != *shape)
-            return false;
-    return true;
-}
-
-/* "Nov  8 19:09:18" */
-static bool time_read(const char *text, char ret_time[15])
-{
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    int month = 0;
-
-    while (month < 12 && strncmp(text, months + month * 3, 3) != 0)
-        month++;
-    if (month == 12 || text[3] != ' ' || (text[4] != ' ' && !digits(text + 4, "0")) || !digits(text + 5, "0 00:00:00 "))
-        return false;
-    snprintf(ret_time, 15, "%02d-%c%.10s", month + 1, text[4] == ' ' ? '0' : text[4], text + 5);
-    return true;
-}
-
-static bool line_read(const char *text, Line *ret_line)
-{
-    if (!time_read(text, ret_line->time))
-        return false;
-    const char *program = strchr(text + sizeof "Nov 28 19:09:18", ' ');
-    if (!program || !begins(program, " postfix/"))
-        return false;
-    program += sizeof " postfix/" - 1;
-    size_t len = strcspn(program, "[ ");
-    const char *pid_end = program + len + strcspn(program + len, "]");
-    if (program[len] != '[' || len > TRACE_PROGRAM_MAX || !begins(pid_end, "]: "))
-        return false;
-    const char *id = pid_end + 3;
-    size_t id_len = strcspn(id, ": ");
-    if (!begins(id + id_len, ": ") || !id_valid((Span){id, id_len}))
-        return false;
-    ret_line->program = (Span){program, len};
-    ret_line->id = (Span){id, id_len};
-    ret_line->rest = id + id_len + 2;
-    return true;
-}
-
-/* Rspamd's "2026-11-28 19:49:41 #12(rspamd_proxy) <a71c34>; proxy; rspamd_task_write_log: id: <...>, qid: <QID>, ip: ...".
- * The first is the sender's to write: a line with two queue ids is nobody's. */
-static bool verdict_read(const char *text, Line *ret_line)
-{
-    static const char task[] = "rspamd_task_write_log: id: <", qid[] = ">, qid: <";
-
-    if (!digits(text, "0000-00-00 00:00:00 #"))
-        return false;
-    const char *id = strstr(text, task);
-    const char *queue = id ? strstr(id, qid) : NULL;
-    if (!queue || strstr(queue + 1, qid))
-        return false;
-    queue += sizeof qid - 1;
-    size_t len = strcspn(queue, ">");
-    if (!begins(queue + len, ">, ") || !id_valid((Span){queue, len}))
-        return false;
-    snprintf(ret_line->time, sizeof ret_line->time, "%.14s", text + 5);
-    ret_line->program = (Span){"rspamd", 6};
-    ret_line->id = (Span){queue, len};
-    ret_line->rest = queue + len + 3;
-    return true;
-}
-
-/* What is within <...>, with '>' in quotes and behind a backslash; nothing: no end. */
-static Span enclosed(const char *text)
-{
-    bool quoted = false;
-
-    if (*text != '<')
-        return nothing;
-    for (const char *p = text + 1; *p; p++) {
-        if (*p == '\\' && p[1])
-            p++;
-        else if (*p == '"')
-            quoted = !quoted;
-        else if (*p == '>' && !quoted)
-            return (Span){text + 1, (size_t)(p - text - 1)};
-    }
-    return nothing;
-}
-
-/* "NAME<value>" at *text, which is moved behind it. */
-static Span field(const char **text, const char *name)
-{
-    if (!begins(*text, name))
-        return nothing;
-    Span value = enclosed(*text + strlen(name));
-    if (value.at)
-        *text = value.at + value.len + 1;
-    return value;
-}
 
 /* Addresses are the same in any case. */
 static bool same(const Trace *trace, Span value)
@@ -170,40 +40,28 @@ static bool same_message(const Trace *trace, Span id)
     return span_is(id, trace->wanted);
 }
 
-/* "; from=<a> to=<b> proto=ESMTP helo=<c>" up to the end of the line.  An address in quotes may hold the same words, but not
- * the end of the line behind them. */
-static bool envelope_is(const Trace *trace, const char *rest)
+static bool envelope_is(const Trace *trace, const TraceLine *line)
 {
-    for (const char *p = rest; (p = strstr(p, "; from=<")); p++) {
-        const char *at = p + 2;
-        Span from = field(&at, "from="), to = field(&at, " to=");
-        if (!from.at || !begins(at, " proto="))
-            continue;
-        at += sizeof " proto=" - 1;
-        at += strcspn(at, " ");
-        if (*at && !field(&at, " helo=").at)
-            continue;
-        if (*at == '\0')
-            return same(trace, from) || same(trace, to);
-    }
-    return false;
+    TraceEnvelope envelope;
+
+    return trace_envelope_read(line, &envelope) && (same(trace, envelope.from) || same(trace, envelope.to));
 }
 
 /* The rest of a line of a message. */
-static bool names_wanted(const Trace *trace, const char *rest)
+static bool names_wanted(const Trace *trace, const TraceLine *line)
 {
-    const char *at = rest;
+    const char *at = line->rest;
 
-    Span value = field(&at, "message-id=");
+    Span value = trace_field(&at, "message-id=");
     if (value.at)
         return same_message(trace, value);
-    value = field(&at, "from=");
+    value = trace_field(&at, "from=");
     if (value.at)
         return same(trace, value);
-    value = field(&at, "to=");
+    value = trace_field(&at, "to=");
     if (value.at)
-        return same(trace, value) || same(trace, field(&at, ", orig_to="));
-    return envelope_is(trace, rest);
+        return same(trace, value) || same(trace, trace_field(&at, ", orig_to="));
+    return envelope_is(trace, line);
 }
 
 /* ---- the first look: which messages are meant ---- */
@@ -252,7 +110,7 @@ Error *trace_new(const char *wanted, Trace **ret_trace)
         return err;
     Trace *trace = xcalloc(1, sizeof *trace);
     trace->wanted = xstrndup(wanted, len);
-    if (id_valid((Span){trace->wanted, len}))
+    if (trace_id_valid((Span){trace->wanted, len}))
         id_add(trace, (Span){trace->wanted, len});
     *ret_trace = trace;
     return NULL;
@@ -295,23 +153,23 @@ bool trace_full(const Trace *trace)
 static const char notification[] = "sender non-delivery notification: ", delay[] = "sender delay notification: ";
 
 /* The message that bounce(8) made of this one. */
-static Span child_of(const Line *line)
+static Span child_of(const TraceLine *line)
 {
-    const char *at = begins(line->rest, notification) ? line->rest + sizeof notification - 1
-                     : begins(line->rest, delay)      ? line->rest + sizeof delay - 1
-                                                      : NULL;
+    const char *at = span_begins(line->rest, notification) ? line->rest + sizeof notification - 1
+                     : span_begins(line->rest, delay)      ? line->rest + sizeof delay - 1
+                                                           : NULL;
     Span id = {at, at ? strlen(at) : 0};
 
-    return at && span_is(line->program, "bounce") && id_valid(id) ? id : nothing;
+    return at && span_is(line->program, "bounce") && trace_id_valid(id) ? id : nothing;
 }
 
 void trace_look(Trace *trace, const char *text)
 {
-    Line line;
+    TraceLine line;
 
-    if (!line_read(text, &line) || span_is(line.id, "NOQUEUE"))
+    if (!trace_line_read(text, &line) || span_is(line.id, "NOQUEUE"))
         return;
-    if (names_wanted(trace, line.rest))
+    if (names_wanted(trace, &line))
         id_add(trace, line.id);
     Span child = child_of(&line);
     if (child.at && id_find(trace, line.id))
@@ -323,7 +181,7 @@ void trace_look(Trace *trace, const char *text)
 static const struct {
     const char *program; /* its end; NULL: any */
     const char *begin;   /* of the rest */
-    const char *has;     /* ", " before it; NULL: nothing */
+    const char *status;  /* NULL: whatever it is */
     const char *what;
 } steps[] = {
     {"smtpd", "client=", NULL, "accepted"},
@@ -333,70 +191,42 @@ static const struct {
     {"cleanup", "milter-discard: ", NULL, "filter"},
     {"cleanup", "milter-hold: ", NULL, "filter"},
     {"cleanup", "message-id=", NULL, "message-id"},
-    {"qmgr", "from=", ", status=expired", "expired"},
+    {"qmgr", "from=", "expired", "expired"},
     {"qmgr", "from=", NULL, "queued"},
     {"qmgr", "removed", NULL, "done"},
     {"bounce", notification, NULL, "told sender"},
     {"bounce", delay, NULL, "told sender"},
-    {NULL, "to=", ", status=sent ", "delivered"},
-    {NULL, "to=", ", status=deferred ", "deferred"},
-    {NULL, "to=", ", status=bounced ", "bounced"},
+    {NULL, "to=", "sent", "delivered"},
+    {NULL, "to=", "deferred", "deferred"},
+    {NULL, "to=", "bounced", "bounced"},
 };
 enum { N_STEPS = sizeof steps / sizeof *steps };
 
-/* "submission/smtpd" is an smtpd. */
-static bool program_is(Span program, const char *name)
+static const char *what_of(const TraceLine *line)
 {
-    size_t len = strlen(name);
+    TraceDelivery delivery;
+    Span status = trace_delivery_read(line, &delivery) ? delivery.status : nothing;
 
-    return program.len >= len && memcmp(program.at + program.len - len, name, len) == 0 &&
-           (program.len == len || program.at[program.len - len - 1] == '/');
-}
-
-/* Behind the addresses: in them anything may be written. */
-static const char *behind_addresses(const char *rest)
-{
-    const char *at = rest;
-
-    if (!field(&at, "to=").at)
-        field(&at, "from=");
-    field(&at, ", orig_to=");
-    return at;
-}
-
-static const char *what_of(const Line *line)
-{
     for (size_t i = 0; i < N_STEPS; i++)
-        if ((!steps[i].program || program_is(line->program, steps[i].program)) && begins(line->rest, steps[i].begin) &&
-            (!steps[i].has || strstr(behind_addresses(line->rest), steps[i].has)))
+        if ((!steps[i].program || trace_program_is(line, steps[i].program)) &&
+            span_begins(line->rest, steps[i].begin) && (!steps[i].status || span_is(status, steps[i].status)))
             return steps[i].what;
     return "";
-}
-
-static void show(Buf *out, Span text)
-{
-    for (size_t i = 0; i < text.len && out->size < SHOWN_MAX; i++) {
-        unsigned char c = (unsigned char)text.at[i];
-        if (c < 0x20 || c >= 0x7f)
-            buf_printf(out, "\\x%02x", c);
-        else
-            buf_append(out, text.at + i, 1);
-    }
 }
 
 static void span_into(Span text, char *to, size_t size)
 {
     DEFER(buf_done) Buf shown = {0};
 
-    show(&shown, text);
+    span_show(&shown, text, SHOWN_MAX);
     snprintf(to, size, "%s", buf_text(&shown));
 }
 
 /* That another node's lines have, too. */
-static char *message_id_of(const Line *line)
+static char *message_id_of(const TraceLine *line)
 {
     const char *at = line->rest;
-    Span value = span_is(line->program, "cleanup") ? field(&at, "message-id=") : nothing;
+    Span value = span_is(line->program, "cleanup") ? trace_field(&at, "message-id=") : nothing;
 
     if (!value.at)
         return NULL;
@@ -408,37 +238,29 @@ static char *message_id_of(const Line *line)
     return xstrndup(value.at, value.len);
 }
 
-/* 450 of "RCPT from host[1.2.3.4]: 450 4.2.1 ...": the filter's and smtpd's refusals alike. */
-static bool put_off(const char *rest)
-{
-    const char *from = strstr(rest, " from "), *answer = from ? strstr(from, "]: ") : NULL;
-
-    return answer && answer[3] == '4';
-}
-
 bool trace_step(const Trace *trace, const char *text, TraceStep *ret_step)
 {
-    Line line;
+    TraceLine line;
 
     *ret_step = (TraceStep){.what = ""};
-    if (verdict_read(text, &line)) {
+    if (trace_verdict_read(text, &line)) {
         if (!id_find(trace, line.id))
             return false;
         ret_step->what = "filter";
-    } else if (!line_read(text, &line)) {
+    } else if (!trace_line_read(text, &line)) {
         return false;
     }
     bool refused = span_is(line.id, "NOQUEUE");
-    if (refused ? !envelope_is(trace, line.rest) : !id_find(trace, line.id))
+    if (refused ? !envelope_is(trace, &line) : !id_find(trace, line.id))
         return false;
     if (!*ret_step->what)
         ret_step->what = what_of(&line);
-    if (strcmp(ret_step->what, "refused") == 0 && put_off(line.rest))
+    if (strcmp(ret_step->what, "refused") == 0 && trace_put_off(&line))
         ret_step->what = "put off";
     memcpy(ret_step->time, line.time, sizeof line.time);
     span_into(line.program, ret_step->program, sizeof ret_step->program);
     span_into(refused ? (Span){"-", 1} : line.id, ret_step->id, sizeof ret_step->id);
-    show(&ret_step->text, (Span){line.rest, strlen(line.rest)});
+    span_show(&ret_step->text, (Span){line.rest, strlen(line.rest)}, SHOWN_MAX);
     ret_step->message_id = message_id_of(&line);
     return true;
 }

@@ -10,6 +10,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
+#include "tasks/trace_line.h"
 
 #include <stdbool.h>
 #include <time.h>
@@ -17,8 +18,6 @@
 enum {
     TRACE_WANTED_MAX = 1000,
     TRACE_JOINED_MAX = 50,
-    TRACE_PROGRAM_MAX = 40,
-    TRACE_ID_MAX = 32,
     TRACE_IDS_MAX = 1000,
     TRACE_STEPS_MAX = 2000,
     TRACE_LINE_MAX = 16 * 1024,

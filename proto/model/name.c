@@ -307,6 +307,26 @@ Error *address_key_normalise(const char *text, char **ret_text)
     return err;
 }
 
+Error *sought_address_check(const char *text, bool null_too)
+{
+    size_t len = strlen(text);
+    const char *at = strrchr(text, '@');
+
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || (unsigned char)text[i] >= 0x7f)
+            return error_new(ERROR_INVALID, "what is to be found in logs has only printable ASCII");
+    if (len > NAME_SOUGHT_LEN)
+        return too_long(len, NAME_SOUGHT_LEN);
+    if (null_too && strcmp(text, "<>") == 0)
+        return NULL;
+    DEFER(xfree) char *seen = shown(text);
+    if (at && at[1] && !strchr(at, '>') && text[0] != '<')
+        return NULL;
+    return error_hint(error_new(ERROR_INVALID, "'%s' is no address", seen),
+                      null_too ? "write LOCAL@DOMAIN, @DOMAIN, or '<>' for the sender of bounces"
+                               : "write LOCAL@DOMAIN, or @DOMAIN for all of it");
+}
+
 /* ---- texts ------------------------------------------------------------------------- */
 
 static Error *spaces_check(const char *text)

@@ -15,6 +15,7 @@ enum {
     NAME_FQDN_LEN = 253,    /* RFC 1035 3.1, as text without the root's dot */
     NAME_LOCAL_LEN = 64,    /* RFC 5321 4.5.3.1.1 */
     NAME_ADDRESS_LEN = 254, /* RFC 5321 4.5.3.1.3, without < and > */
+    NAME_SOUGHT_LEN = 320,  /* RFC 3696 errata: 64 + 1 + 255, which other servers may take */
     NAME_ACCOUNT_LEN = 255,
     NAME_PUBLIC_LEN = 200, /* of a public mailbox, all levels, also as it stands on the disk: one folder's name there */
 };
@@ -41,6 +42,10 @@ bool network_read(const char *text, Network *ret_network);
 
 /* LOCAL@DOMAIN or LOCAL@*, the name of an address of ours: fewer local parts than type ADDRESS takes (SPEC.md F-085). */
 CHECKED Error *address_key_normalise(const char *text, char **ret_text);
+
+/* What envelopes are searched for: LOCAL@DOMAIN as somebody's server may have written it, or @DOMAIN, a whole domain; with
+ * 'null_too' also "<>", the sender of bounces. */
+CHECKED Error *sought_address_check(const char *text, bool null_too);
 
 /* DOMAIN/SELECTOR, the name of a DKIM key.  The selector keeps its letter case (SPEC F-036). */
 CHECKED Error *dkim_key_normalise(const char *text, char **ret_text);

@@ -198,9 +198,21 @@ def test_the_way_of_a_message_over_nodes(three):
         assert words in refused.err and refused.out == "" and "\x1b" not in refused.err, refused
         assert len(refused.err.splitlines()) == 1 + refused.err.count("hint: "), refused
     assert c.ctl("trace", "--node", "mx9", "x@y.test", code=4).out == ""
+    # By sender and recipient, on every node that the mail came to.
+    def between(*words, code=0):
+        said = json.loads(c.ctl("trace", "-o", "json", *words, code=code).out)
+        return said, {(i["node"], i["result"], i.get("orig_to", i["to"])) for i in said["items"]}
+    asked = ["from=Carol@three.test", "to=@TWO.test", "since=1h"]
+    wanted = {("mx1", "delivered", "team@one.test"), ("mx1", "bounced", "team@one.test"),
+              ("mx2", "delivered", "bob@two.test"), ("mx2", "refused", "nobody@two.test")}
+    wait_until(lambda: wanted <= between(*asked)[1], lambda: f"on each node: {between(*asked)[1]}", 30)
+    assert {n for n, *_ in between(*asked, "--node", "mx2")[1]} == {"mx2"}
     c["mx3"].agent.kill()
     try:
         wait_until(lambda: not c.online("mx3"), "seen as away", 60)
+        said, here = between("from=carol@three.test", "to=team@one.test", code=7)
+        assert [a["node"] for a in said["away"]] == ["mx3"] and {n for n, *_ in here} == {"mx1"}, said
+        assert "mx3" in c.ctl("trace to=never.was@three.test", code=11).err
         without = c.ctl("trace", "traced.1@three.test", code=7)
         assert "not asked: mx3: offline" in without.err and "mx1" in without.out and "mx2" in without.out, without
         document = trace(c, "traced.1@three.test", code=7)

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 enum { WORDS_MAX = 12 };
 
@@ -244,6 +246,70 @@ static void values_from_files(void **state)
     unlink(path);
 }
 
+/* Where the key may be left out the first word is a field when it is named like one; a Message-ID may hold a '=', too. */
+static void a_key_that_may_be_left_out(void **state)
+{
+    static const struct {
+        const char *word, *key, *field, *value;
+    } cases[] = {
+        {"from=@example.org", NULL, "from", "@example.org"}, /* no file */
+        {"to=-", NULL, "to", "-"},                           /* nor stdin */
+        {"since=2h", NULL, "since", "2h"},
+        {"from+=a@b", NULL, "from", "a@b"},
+        {"bounce+a=b@list.test", "bounce+a=b@list.test", NULL, NULL},
+        {"=x@y", "=x@y", NULL, NULL},
+        {"alice@example.org", "alice@example.org", NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *words[] = {(char *)"trace", (char *)cases[i].word};
+        DEFER(line_free) Line *line = NULL;
+        bool usage = false;
+        assert_null(line_parse(2, words, &line, &usage));
+        if (!line->key != !cases[i].key || (line->key && strcmp(line->key, cases[i].key) != 0))
+            fail_msg("%s: key '%s'", cases[i].word, line->key ? line->key : "(none)");
+        assert_int_equal(line->n_fields, cases[i].field ? 1 : 0);
+        if (cases[i].field) {
+            assert_string_equal(line->fields[0].field, cases[i].field);
+            assert_string_equal(line->fields[0].value, cases[i].value);
+        }
+    }
+}
+
+static void moments(void **state)
+{
+    static const struct {
+        const char *text;
+        bool day_end;
+        uint64_t s; /* in UTC; 0: none */
+    } cases[] = {
+        {"2026-11-17", false, 1794873600},
+        {"2026-11-17", true, 1794873600 + 24 * 3600 - 1},
+        {"2026-11-17 14:30", true, 1794925800},
+        {"2026-11-17T14:30", false, 1794925800},
+        {"2026-11-17 14:30:05", false, 1794925805},
+        {"2026-13-01", false, 0},
+        {"2026-11-17 25:00", false, 0},
+        {"2026-11-17x", false, 0},
+        {"yesterday", false, 0},
+        {"", false, 0},
+        {"-2h", false, 0},
+        {"99999999999999999999d", false, 0},
+    };
+    uint64_t when = 0, now = (uint64_t)time(NULL);
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DEFER(error_free) Error *err = moment_parse(cases[i].text, cases[i].day_end, &when);
+        if (!err != !!cases[i].s || (!err && when != cases[i].s))
+            fail_msg("'%s': %s, %llu", cases[i].text, err ? err->what : "no error", (unsigned long long)when);
+    }
+    assert_null(moment_parse("2h", false, &when));
+    assert_in_range(when, now - 2 * 3600, now - 2 * 3600 + 60);
+}
+
 static void numbers_and_spans(void **state)
 {
     static const struct {
@@ -292,6 +358,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grammar),
+        cmocka_unit_test(a_key_that_may_be_left_out),
+        cmocka_unit_test(moments),
         cmocka_unit_test(fields_and_their_edits),
         cmocka_unit_test(flags_anywhere),
         cmocka_unit_test(no_words_are_status),

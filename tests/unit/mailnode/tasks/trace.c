@@ -89,6 +89,10 @@ static void test_attempts(void **state)
            "to=<x@example.org> proto=ESMTP helo=<c>",
         AT "cleanup[1]: " QID ": milter-reject: END-OF-MESSAGE from h[1.2.3.4]: 554 5.7.1 spam; from=<a@b.test> "
            "to=<x@example.org> proto=ESMTP helo=<c>",
+        AT "submission/smtpd[1]: NOQUEUE: reject: RCPT from h[1.2.3.4]: 553 5.7.1 <own@example.org>: no; "
+           "from=<own@example.org> to=<y@example.org> proto=ESMTP helo=<c> sasl_username=<alice>",
+        AT
+        "smtpd[1]: NOQUEUE: reject: MAIL from h[1.2.3.4]: 552 5.3.4 too large; from=<big@b.test> proto=ESMTP helo=<c>",
         "2026-11-28 19:09:19 #12(rspamd_proxy) <a71c34>; proxy; rspamd_task_write_log: id: <m@test>, qid: <" QID
         ">, ip: 1.2.3.4, from: <a@b.test>, (default: T (reject): [20.00/15.00] [X(1.0){}])",
     };
@@ -97,6 +101,8 @@ static void test_attempts(void **state)
     steps_are("no@example.org", lines, N, "refused,put off,filter");
     steps_are("x@example.org", lines, N, "refused,filter,filter");
     steps_are("A@b.test", lines, N, "refused,filter,refused,filter,filter");
+    steps_are("own@example.org", lines, N, "refused");
+    steps_are("big@b.test", lines, N, "refused");
     steps_are("NOQUEUE", lines, N, "");
 }
 
@@ -111,6 +117,8 @@ static void test_hostile(void **state)
         AT "smtpd[1]: NOQUEUE: reject: RCPT from h[1.2.3.4]: 550 5.1.1 <\"; from=<victim@example.org> to=<b@c> "
            "proto=ESMTP helo=<d>\"@b.test>: no; from=<a@b.test> to=<\"; from=<victim@example.org> to=<b@c> proto=ESMTP "
            "helo=<d>\"@b.test> proto=ESMTP helo=<c>",
+        AT
+        "smtp[1]: AAAAAA8: to=<b@c.test>, relay=h[1.2.3.4]:25, dsn=5.0.0, status=bounced (550 , status=sent (250 ok))",
         AT "cleanup[1]: AAAAAA4: message-id=<x>, to=<victim@example.org>",
         AT "cleanup[1]: AAAAAA5: message-id=victim@example.org",
         AT "smtpd[1]: AAAAAA6: client=h[1.2.3.4], to=<victim@example.org>",
@@ -129,6 +137,7 @@ static void test_hostile(void **state)
     steps_are("AAAAAA7", lines, N, "");
     steps_are("AAAAAA2", lines, N, "bounced");
     steps_are("AAAAAA3", lines, N, "delivered");
+    steps_are("AAAAAA8", lines, N, "bounced");
 }
 
 static void test_shown(void **state)
