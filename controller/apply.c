@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "model/meta.h"
+#include "model/secret_field.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ enum {
 struct Apply {
     bool prune;
     Pile pile;
+    size_t n_secret_bytes;
 };
 
 Apply *apply_new(bool prune)
@@ -52,8 +54,26 @@ static Error *normal_check(const Object *object, const ProtobufCBinaryData *byte
     return error_new(ERROR_INVALID, "%s: is not in its normal form", object_title(&ref).text);
 }
 
-static Error *object_take(Apply *apply, const ProtobufCBinaryData *bytes, const char *place)
+/* Of the object that was taken last. */
+static Error *secret_take(Apply *apply, const Object *object, const Mail__StatedSecret *stated)
 {
+    const FieldMeta *field = meta_field(kind_info(object->body_case)->meta, stated->field ? stated->field : "");
+    ObjectRef ref = object_ref(object);
+
+    if (!field || !field->secret || secret_field_id(object, field) != SECRET_GIVEN)
+        return error_new(ERROR_INVALID, "%s: a secret is stated for what takes none", object_title(&ref).text);
+    Error *err = secret_value_check(field, stated->value.data, stated->value.len);
+    if (err)
+        return error_in(err, "%s", object_title(&ref).text);
+    apply->n_secret_bytes += stated->value.len;
+    pile_add_secret(&apply->pile, field, secret_new(stated->value.data, stated->value.len));
+    return NULL;
+}
+
+/* 'i': which of the part; its secrets are the next ones, from *next on. */
+static Error *object_take(Apply *apply, const Mail__ApplyPart *part, size_t i, size_t *next, const char *place)
+{
+    const ProtobufCBinaryData *bytes = &part->objects[i];
     DEFER(object_free) Object *object = NULL;
     Error *err = object_unpack(bytes->data, bytes->len, &object);
 
@@ -65,23 +85,28 @@ static Error *object_take(Apply *apply, const ProtobufCBinaryData *bytes, const 
         return err;
     ObjectRef ref = object_ref(object);
     pile_add(&apply->pile, &ref, place, bytes->data, bytes->len);
-    return NULL;
+    while (!err && *next < part->n_secrets && part->secrets[*next]->object == i)
+        err = secret_take(apply, object, part->secrets[(*next)++]);
+    return err;
 }
 
 Error *apply_part(Apply *apply, const Mail__ApplyPart *part)
 {
+    size_t next = 0;
     Error *err = NULL;
 
     for (size_t i = 0; !err && i < part->n_objects; i++) {
         const char *place = i < part->n_places && *part->places[i] ? part->places[i] : NULL;
-        err = object_take(apply, &part->objects[i], place);
-        if (!err && apply->pile.bytes.size + apply->pile.texts.size > APPLY_BYTES_MAX)
+        err = object_take(apply, part, i, &next, place);
+        if (!err && apply->pile.bytes.size + apply->pile.texts.size + apply->n_secret_bytes > APPLY_BYTES_MAX)
             err = error_new(ERROR_INVALID, "more than %d MiB", APPLY_BYTES_MAX / 1024 / 1024);
         if (!err && apply->pile.n > OBJECTS_MAX)
             err = error_new(ERROR_INVALID, "more than %d objects", OBJECTS_MAX);
         if (err && place)
             err = error_in(err, "%s", place);
     }
+    if (!err && next < part->n_secrets)
+        err = error_new(ERROR_INVALID, "a secret is stated for no object, or out of their order");
     return err;
 }
 

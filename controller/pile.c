@@ -1,7 +1,5 @@
 #include "pile.h"
 
-#include "work_secret.h"
-
 #include "base/alloc.h"
 
 #include <assert.h>
@@ -13,6 +11,9 @@ void pile_done(Pile *pile)
 {
     buf_done(&pile->texts);
     buf_done(&pile->bytes);
+    for (size_t i = 0; i < pile->n_secrets; i++)
+        secret_free(&pile->secrets[i].secret);
+    free(pile->secrets);
     free(pile->rows);
     *pile = (Pile){0};
 }
@@ -48,6 +49,17 @@ void pile_add(Pile *pile, const ObjectRef *ref, const char *place, const void *b
     if (bytes)
         buf_append(&pile->bytes, bytes, size);
     pile->sorted = false;
+}
+
+void pile_add_secret(Pile *pile, const FieldMeta *field, Secret *secret)
+{
+    PileRow *row = &pile->rows[pile->n - 1];
+
+    if (!row->n_secrets)
+        row->secrets_at = pile->n_secrets;
+    row->n_secrets++;
+    pile->secrets = xrealloc(pile->secrets, (pile->n_secrets + 1) * sizeof *pile->secrets);
+    pile->secrets[pile->n_secrets++] = (GivenSecret){field, secret};
 }
 
 static const char *text_at(const Pile *pile, size_t at)
@@ -146,7 +158,9 @@ static Error *row_put(const Pile *pile, Work *work, size_t i)
     if (!err)
         err = wake(work, object);
     if (!err)
-        err = work->rules.restoring ? work_secrets_restored(work, object) : work_secrets_kept(work, object);
+        err = work->rules.restoring
+                  ? work_secrets_restored(work, object)
+                  : work_secrets_stated(work, object, pile->secrets + row->secrets_at, row->n_secrets);
     if (err)
         return pile_place(pile, i) ? error_in(err, "%s", pile_place(pile, i)) : err;
     return work_put(work, object, pile_place(pile, i), row->fresh);

@@ -4,24 +4,27 @@
  * not in a million pieces of memory.
  */
 #pragma once
-#include "work.h"
+#include "work_secret.h"
 
 #include "base/buf.h"
 
 typedef struct PileRow {
     Kind kind;
-    size_t kind_at;              /* its place in kinds[] */
-    size_t instance_at, name_at; /* in 'texts' */
-    size_t place_at;             /* the same; SIZE_MAX: none */
-    size_t bytes_at, size;       /* in 'bytes'; size 0: the object goes */
-    bool fresh;                  /* known not to be stored; false: not known */
-    bool same;                   /* these very octets are stored */
+    size_t kind_at;               /* its place in kinds[] */
+    size_t instance_at, name_at;  /* in 'texts' */
+    size_t place_at;              /* the same; SIZE_MAX: none */
+    size_t bytes_at, size;        /* in 'bytes'; size 0: the object goes */
+    size_t secrets_at, n_secrets; /* in 'secrets' */
+    bool fresh;                   /* known not to be stored; false: not known */
+    bool same;                    /* these very octets are stored */
 } PileRow;
 
 typedef struct Pile {
     Buf texts, bytes;
     PileRow *rows;
     size_t n, room;
+    GivenSecret *secrets;
+    size_t n_secrets;
     bool sorted;
 } Pile;
 
@@ -29,6 +32,9 @@ void pile_done(Pile *pile); /* empty again */
 
 /* bytes NULL: it goes; place NULL: none. */
 void pile_add(Pile *pile, const ObjectRef *ref, const char *place, const void *bytes, size_t size);
+
+/* Of the row that was added last: what its field is given.  Takes the secret over. */
+void pile_add_secret(Pile *pile, const FieldMeta *field, Secret *secret);
 
 /* In the order of kinds, then instance, then name.  INVALID: the same object twice, with both places. */
 CHECKED Error *pile_sort(Pile *pile);

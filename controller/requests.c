@@ -136,11 +136,21 @@ static Error *may_ask(Talk *talk, const Envelope *envelope, Asker **ret_asker)
     return err ? err : authorise_body(*ret_asker, envelope->body_case, instance_of(envelope));
 }
 
+/* Who asked for secrets and may not have them is told of, as who may is. */
+static void refusal_tell(const Ask *ask, BodyCase body, const Error *why)
+{
+    if (ask->asker && why->code == ERROR_DENIED &&
+        (body == MAIL__ENVELOPE__BODY_SECRETS_READ || body == MAIL__ENVELOPE__BODY_STORE_COPY))
+        events_add(ask->of->with.events, MAIL__FACT_STATE__DEGRADED, NULL, "secrets refused", "%s", why->what);
+}
+
 static void dispatch(Talk *talk, RequestVerb verb, Envelope **envelope, Msec now)
 {
     Ask *ask = ask_new(talk, (*envelope)->id, now);
     Error *err = may_ask(talk, *envelope, &ask->asker);
 
+    if (err)
+        refusal_tell(ask, (*envelope)->body_case, err);
     if (!err && talk->n_asks >= ASKS_MAX)
         err = error_new(ERROR_UNAVAILABLE, "%d requests at once are enough", ASKS_MAX);
     if (err)

@@ -47,6 +47,14 @@ Error *work_secret_given(Work *work, Object *object, const Mail__FieldEdit *edit
 
 /* ---- of a file ---- */
 
+static const Secret *given_to(const FieldMeta *field, const GivenSecret *given, size_t n_given)
+{
+    for (size_t i = 0; i < n_given; i++)
+        if (given[i].field == field)
+            return given[i].secret;
+    return NULL;
+}
+
 static Error *kept_number(const Object *before, const SecretUse *use, uint64_t *ret_id)
 {
     DEFER(xfree) char *title = field_title(use->field);
@@ -60,7 +68,7 @@ static Error *kept_number(const Object *before, const SecretUse *use, uint64_t *
                       "leave user and password out, and set them by mailctl afterwards");
 }
 
-Error *work_secrets_kept(Work *work, Object *object)
+Error *work_secrets_stated(Work *work, Object *object, const GivenSecret *given, size_t n_given)
 {
     ObjectRef ref = object_ref(object);
     SecretUse uses[OBJECT_SECRETS_MAX];
@@ -69,7 +77,12 @@ Error *work_secrets_kept(Work *work, Object *object)
     Error *err = n ? store_get(work->store, &ref, 0, &before) : NULL;
 
     for (size_t i = 0; !err && i < n; i++) {
+        const Secret *secret = uses[i].id == SECRET_GIVEN ? given_to(uses[i].field, given, n_given) : NULL;
         uint64_t id = 0;
+        if (secret) {
+            err = number_set(work, object, uses[i].field, secret, before ? secret_field_id(before, uses[i].field) : 0);
+            continue;
+        }
         err = kept_number(before, &uses[i], &id);
         if (!err)
             secret_field_set(object, uses[i].field, id);

@@ -15,8 +15,15 @@ CHECKED Error *work_secret_set(Work *work, Object *object, const FieldMeta *fiel
  * before it; 0: none. */
 CHECKED Error *work_secret_given(Work *work, Object *object, const Mail__FieldEdit *edit, uint64_t was);
 
-/* An object of a file: SECRET_KEPT becomes the number that is stored.  INVALID: nothing is, or the file says a number. */
-CHECKED Error *work_secrets_kept(Work *work, Object *object);
+/* What a file states beside an object, for a field that is SECRET_GIVEN. */
+typedef struct GivenSecret {
+    const FieldMeta *field;
+    Secret *secret;
+} GivenSecret;
+
+/* An object of a file: SECRET_KEPT becomes the number that is stored, SECRET_GIVEN that of what is given.  INVALID: nothing is
+ * stored, nothing is given, or the file says a number. */
+CHECKED Error *work_secrets_stated(Work *work, Object *object, const GivenSecret *given, size_t n_given);
 
 /* An object of the past: what was erased since is not set any more, and a warning says which to set again.  REFUSED where
  * the object cannot be without it. */

@@ -1,6 +1,7 @@
 /* controller init, restore: start mail-controller itself, which knows how; no shell, no other program's arguments.
  * controller backup: takes the sealed copy that the controller makes, and reads back what stands on the disk. */
 #include "call.h"
+#include "new_file.h"
 #include "password.h"
 
 #include "base/alloc.h"
@@ -91,39 +92,22 @@ static void sum_add(Sum *sum, const uint8_t *octets, size_t size)
 }
 
 typedef struct Target {
-    const char *path;
-    char *temp; /* beside it: takes its name when it is whole; NULL: not made */
-    int fd;
+    NewFile file;
     Sum sum;
 } Target;
 
 static void target_done(Target *target)
 {
-    if (target->temp)
-        unlink(target->temp);
-    free(target->temp);
-    fd_close(&target->fd);
-}
-
-static Error *target_make(const char *path, Target *ret_target)
-{
-    DEFER(xfree) char *temp = xasprintf("%s.XXXXXX", path);
-    int fd = mkostemp(temp, O_CLOEXEC); /* 0600 */
-
-    if (fd < 0)
-        return error_system("%s", path);
-    *ret_target = (Target){.path = path, .temp = temp, .fd = fd};
-    temp = NULL;
-    return NULL;
+    new_file_done(&target->file);
 }
 
 static Error *target_write(Target *target, const uint8_t *octets, size_t size)
 {
     sum_add(&target->sum, octets, size);
     while (size) {
-        ssize_t put = write(target->fd, octets, size);
+        ssize_t put = write(target->file.fd, octets, size);
         if (put < 0)
-            return error_system("%s", target->path);
+            return error_system("%s", target->file.path);
         octets += put;
         size -= (size_t)put;
     }
@@ -137,36 +121,16 @@ static Error *target_read_back(const Target *target)
     Sum found = {0};
     ssize_t got;
 
-    if (fsync(target->fd) != 0 || lseek(target->fd, 0, SEEK_SET) != 0)
-        return error_system("%s", target->path);
-    posix_fadvise(target->fd, 0, 0, POSIX_FADV_DONTNEED);
-    while ((got = read(target->fd, octets, sizeof octets)) > 0)
+    if (fsync(target->file.fd) != 0 || lseek(target->file.fd, 0, SEEK_SET) != 0)
+        return error_system("%s", target->file.path);
+    posix_fadvise(target->file.fd, 0, 0, POSIX_FADV_DONTNEED);
+    while ((got = read(target->file.fd, octets, sizeof octets)) > 0)
         sum_add(&found, octets, (size_t)got);
     if (got < 0)
-        return error_system("%s", target->path);
+        return error_system("%s", target->file.path);
     if (found.n != target->sum.n || found.fnv != target->sum.fnv)
-        return error_new(ERROR_DAMAGED, "%s does not read back as it was written", target->path);
+        return error_new(ERROR_DAMAGED, "%s does not read back as it was written", target->file.path);
     return NULL;
-}
-
-static Error *folder_sync(const char *path)
-{
-    DEFER(xfree) char *folder = xstrdup(path);
-    char *slash = strrchr(folder, '/');
-
-    if (slash)
-        slash[slash == folder] = '\0';
-    DEFER(fd_close) int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) != 0 ? error_system("%s", path) : NULL;
-}
-
-static Error *target_name(Target *target)
-{
-    if (rename(target->temp, target->path) != 0)
-        return error_system("%s", target->path);
-    free(target->temp);
-    target->temp = NULL;
-    return folder_sync(target->path);
 }
 
 static void backup_print(Cli *cli, const Target *target, const Mail__CopyInfo *info)
@@ -174,14 +138,14 @@ static void backup_print(Cli *cli, const Target *target, const Mail__CopyInfo *i
     if (cli->form == OUTPUT_JSON || cli->form == OUTPUT_YAML) {
         json_t *json = json_object();
         json_put_number(json, "version", 1);
-        json_put_text(json, "file", target->path);
+        json_put_text(json, "file", target->file.path);
         json_put_number(json, "bytes", target->sum.n);
         json_put_number(json, "revision", info->revision);
         json_put_number(json, "objects", info->n_objects);
         print_document(cli->out, cli->form, &json);
         return;
     }
-    print_text(cli->out, target->path);
+    print_text(cli->out, target->file.path);
     fprintf(cli->out, ": revision %" PRIu64 ", %" PRIu64 " objects, %" PRIu64 " octets, sealed and read back\n",
             info->revision, info->n_objects, target->sum.n);
 }
@@ -208,7 +172,7 @@ static Error *parts_take(Call *call, Target *target, Envelope **ret_last)
 Error *run_controller_backup(Cli *cli, const Line *line, int *ret_exit)
 {
     DEFER(password_done) Password password = {0};
-    DEFER(target_done) Target target = {.fd = -1};
+    DEFER(target_done) Target target = {.file.fd = -1};
     DEFER(envelope_free) Envelope *last = NULL;
     Envelope envelope = MAIL__ENVELOPE__INIT;
     Mail__StoreCopy wish = MAIL__STORE_COPY__INIT;
@@ -220,7 +184,7 @@ Error *run_controller_backup(Cli *cli, const Line *line, int *ret_exit)
         err = error_hint(cli_usage(cli, "password= is missing: what is in it opens the whole cluster"), "mailctl %s",
                          line->command->example);
     if (!err)
-        err = target_make(line->key, &target);
+        err = new_file_make(line->key, &target.file);
     if (err)
         return err;
     wish.has_password = true;
@@ -233,7 +197,7 @@ Error *run_controller_backup(Cli *cli, const Line *line, int *ret_exit)
     if (!err)
         err = target_read_back(&target);
     if (!err)
-        err = target_name(&target);
+        err = new_file_name(&target.file, true);
     if (err)
         return err;
     assert(last && last->copy_part);

@@ -341,6 +341,30 @@ Error *objects_each(Cli *cli, Mail__List *list, void (*begin)(void *context), Ea
     return err;
 }
 
+Error *secrets_ask(Cli *cli, Mail__Ref *ref, Envelope **ret_said, Object **ret_object)
+{
+    Mail__SecretsRead wish = MAIL__SECRETS_READ__INIT;
+    Envelope envelope = MAIL__ENVELOPE__INIT;
+
+    wish.ref = ref;
+    envelope.body_case = MAIL__ENVELOPE__BODY_SECRETS_READ;
+    envelope.secrets_read = &wish;
+    Error *err = call_one(cli, &envelope, false, ret_said);
+    if (err)
+        return err;
+    if (!*ret_said || (*ret_said)->body_case != MAIL__ENVELOPE__BODY_SECRETS_ARE)
+        return error_new(ERROR_SYSTEM, "the controller did not say what is stored");
+    return object_unpack((*ret_said)->secrets_are->object.data, (*ret_said)->secrets_are->object.len, ret_object);
+}
+
+const ProtobufCBinaryData *secret_value_of(const Mail__SecretsAre *said, uint64_t id)
+{
+    for (size_t i = 0; id && i < said->n_secrets; i++)
+        if (said->secrets[i]->id == id)
+            return &said->secrets[i]->value;
+    return NULL;
+}
+
 static void begin_listing(void *context)
 {
     listing_begin(context);
@@ -408,8 +432,8 @@ Error *run_export(Cli *cli, const Line *line, int *ret_exit)
     Mail__List list = MAIL__LIST__INIT;
     Listing listing = {.cli = cli, .meta = &none};
 
-    (void)ret_exit;
-    (void)line;
+    if (line_has(line, FLAG_WITH_SECRETS))
+        return run_export_secrets(cli, line, ret_exit);
     if (cli->form == OUTPUT_TABLE)
         cli->form = OUTPUT_YAML;
     list.instance = (char *)cli_instance(cli);

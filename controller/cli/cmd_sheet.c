@@ -52,23 +52,13 @@ static Error *instances_ask(Cli *cli, Sheet *sheet)
     return objects_each(cli, &list, listed, instance_take, sheet);
 }
 
-static Error *secrets_ask(Cli *cli, const char *name, Envelope **ret_said, Object **ret_object)
+static Error *destination_ask(Cli *cli, const char *name, Envelope **ret_said, Object **ret_object)
 {
     Mail__Ref ref = MAIL__REF__INIT;
-    Mail__SecretsRead wish = MAIL__SECRETS_READ__INIT;
-    Envelope envelope = MAIL__ENVELOPE__INIT;
 
     ref.kind = (char *)(uintptr_t) "destination";
     ref.name = (char *)(uintptr_t)name;
-    wish.ref = &ref;
-    envelope.body_case = MAIL__ENVELOPE__BODY_SECRETS_READ;
-    envelope.secrets_read = &wish;
-    Error *err = call_one(cli, &envelope, false, ret_said);
-    if (err)
-        return err;
-    if (!*ret_said || (*ret_said)->body_case != MAIL__ENVELOPE__BODY_SECRETS_ARE)
-        return error_new(ERROR_SYSTEM, "the controller did not say what is stored");
-    err = object_unpack((*ret_said)->secrets_are->object.data, (*ret_said)->secrets_are->object.len, ret_object);
+    Error *err = secrets_ask(cli, &ref, ret_said, ret_object);
     if (!err && (*ret_object)->body_case != MAIL__OBJECT__BODY_DESTINATION)
         err = error_new(ERROR_SYSTEM, "the controller speaks of something else");
     return err;
@@ -77,10 +67,7 @@ static Error *secrets_ask(Cli *cli, const char *name, Envelope **ret_said, Objec
 /* Without a NUL at its end: never more than 'len' octets are looked at. */
 static const ProtobufCBinaryData *value_of(const Sheet *sheet, uint64_t id)
 {
-    for (size_t i = 0; id && i < sheet->said->n_secrets; i++)
-        if (sheet->said->secrets[i]->id == id)
-            return &sheet->said->secrets[i]->value;
-    return NULL;
+    return secret_value_of(sheet->said, id);
 }
 
 /* ---- writing ---- */
@@ -273,7 +260,7 @@ Error *run_recovery_sheet(Cli *cli, const Line *line, int *ret_exit)
     if (!err)
         err = instances_ask(cli, &sheet);
     if (!err)
-        err = secrets_ask(cli, line->key, &said, &object);
+        err = destination_ask(cli, line->key, &said, &object);
     if (err)
         return err;
     if (!object || !said)

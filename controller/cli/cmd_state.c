@@ -19,7 +19,19 @@ typedef struct Parts {
     ProtobufCBinaryData *objects;
     char **places;
     size_t n, room, bytes, n_all;
+    Mail__StatedSecret **secrets;
+    size_t n_secrets;
 } Parts;
+
+static void secrets_clear(Parts *parts)
+{
+    for (size_t i = 0; i < parts->n_secrets; i++) {
+        explicit_bzero(parts->secrets[i]->value.data, parts->secrets[i]->value.len);
+        mail__stated_secret__free_unpacked(parts->secrets[i], NULL);
+    }
+    xfree(&parts->secrets);
+    parts->n_secrets = 0;
+}
 
 static void parts_clear(Parts *parts)
 {
@@ -28,6 +40,7 @@ static void parts_clear(Parts *parts)
         free(parts->places[i]);
     }
     parts->n = parts->bytes = 0;
+    secrets_clear(parts);
 }
 
 static void parts_done(Parts *parts)
@@ -48,11 +61,29 @@ static Error *parts_send(Parts *parts)
     part.n_objects = parts->n;
     part.places = parts->places;
     part.n_places = parts->n;
+    part.secrets = parts->secrets;
+    part.n_secrets = parts->n_secrets;
     envelope.body_case = MAIL__ENVELOPE__BODY_APPLY_PART;
     envelope.apply_part = &part;
     Error *err = call_part(parts->call, &envelope);
     parts_clear(parts);
     return err;
+}
+
+/* Of the object that comes next. */
+static void parts_secret(void *context, const TextSecret *secret)
+{
+    Parts *parts = context;
+    Mail__StatedSecret *stated = xmalloc(sizeof *stated);
+
+    mail__stated_secret__init(stated);
+    stated->has_object = stated->has_value = true;
+    stated->object = (uint32_t)parts->n;
+    stated->field = xstrdup(secret->field->name);
+    stated->value = (ProtobufCBinaryData){.data = xmemdup(secret->value, secret->size), .len = secret->size};
+    parts->secrets = xrealloc(parts->secrets, (parts->n_secrets + 1) * sizeof *parts->secrets);
+    parts->secrets[parts->n_secrets++] = stated;
+    parts->bytes += secret->size + 64;
 }
 
 static Error *parts_take(void *context, Object *object, const char *place)
@@ -92,7 +123,7 @@ static Error *file_send(Cli *cli, const char *file, Mail__Manner *manner, Call *
     if (err)
         return err;
     Parts parts = {.call = &call};
-    err = text_read(file, parts_take, &parts);
+    err = text_read_secrets(file, parts_take, parts_secret, &parts);
     if (!err)
         err = parts_send(&parts);
     *ret_n = parts.n_all;

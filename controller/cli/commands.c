@@ -59,6 +59,7 @@ const Flag flags[N_FLAGS] = {
     [FLAG_STATE] = {"state", 0, "STATE", "only those: enabled, disabled or orphan"},
     [FLAG_INIT] = {"init", 0, NULL, "make the repository where there is none; never over one that is there"},
     [FLAG_ADOPT] = {"adopt", 0, NULL, "also from a backup of another hostname or user domain"},
+    [FLAG_WITH_SECRETS] = {"with-secrets", 0, "FILE", "into this new file, for you alone, with the values of secrets"},
     [FLAG_SCAN] = {"scan", 0, NULL, "look for viruses before anything is seen; infected messages are left out"},
 };
 
@@ -358,7 +359,7 @@ const Command commands[] = {
      .example = "trace from=@example.net to=info@example.org since=2h", .run = run_trace},
     {.verb = "events", .flags = BIT(FLAG_FOLLOW) | BIT(FLAG_LIMIT) | BIT(FLAG_NODE), .words = "what happened, oldest first",
      .example = "events --follow", .run = run_events},
-    {.verb = "export", .flags = SCOPED, .words = "the state as a file that apply takes back", .example = "export -i main > main.yaml",
+    {.verb = "export", .flags = SCOPED | BIT(FLAG_WITH_SECRETS), .words = "the state as a file that apply takes back", .example = "export -i main > main.yaml",
      .run = run_export},
     {.verb = "diff", .flags = SCOPED | BIT(FLAG_FILE) | BIT(FLAG_REVISION) | BIT(FLAG_NODE) | BIT(FLAG_PRUNE),
      .words = "what a file would change, what changed, or what a node lacks; 1 when there is something",

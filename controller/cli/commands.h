@@ -47,6 +47,7 @@ typedef enum FlagId {
     FLAG_INIT,
     FLAG_SCAN,
     FLAG_ADOPT,
+    FLAG_WITH_SECRETS,
     N_FLAGS,
 } FlagId;
 
@@ -126,3 +127,4 @@ Run run_snapshot_list, run_snapshot_folders, run_snapshot_export;
 Run run_destination_add, run_destination_check, run_backup_run, run_backup_status, run_backup_verify;
 Run run_restore_folder;
 Run run_restore_instance;
+Run run_export_secrets; /* of run_export */

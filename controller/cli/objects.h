@@ -9,3 +9,9 @@ CHECKED Error *change_send(Cli *cli, const Line *line, Mail__ObjectEdit **edits,
 
 /* begin: with every part of the answer, before its objects; nothing is called when the controller refuses. */
 CHECKED Error *objects_each(Cli *cli, Mail__List *list, void (*begin)(void *context), EachObject *each, void *context);
+
+/* One object as it is stored, and the values of its secrets: in the answer, which is wiped when it is freed.  The controller
+ * tells of it among its events.  DENIED: who may not. */
+CHECKED Error *secrets_ask(Cli *cli, Mail__Ref *ref, Envelope **ret_said, Object **ret_object);
+/* Without a NUL at its end; NULL: erased. */
+const ProtobufCBinaryData *secret_value_of(const Mail__SecretsAre *said, uint64_t id);

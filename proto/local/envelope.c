@@ -123,6 +123,14 @@ static void secrets_wipe(const Envelope *envelope)
         for (size_t i = 0; i < envelope->delta->n_secrets; i++)
             octets_wipe(&envelope->delta->secrets[i]->value);
         break;
+    case MAIL__ENVELOPE__BODY_APPLY_PART:
+        for (size_t i = 0; i < envelope->apply_part->n_secrets; i++)
+            octets_wipe(&envelope->apply_part->secrets[i]->value);
+        break;
+    case MAIL__ENVELOPE__BODY_SECRETS_ARE:
+        for (size_t i = 0; i < envelope->secrets_are->n_secrets; i++)
+            octets_wipe(&envelope->secrets_are->secrets[i]->value);
+        break;
     default:
         break;
     }

@@ -32,18 +32,44 @@ static char *shown_part(const char *text, size_t size)
 
 Error *text_outer_key(TextReader *reader, size_t line, const char *key, size_t size, TextKey *ret_key)
 {
-    TextKey found = text_is(key, size, "version") ? TEXT_KEY_VERSION : TEXT_KEY_ITEMS;
-    bool *seen = found == TEXT_KEY_VERSION ? &reader->has_version : &reader->has_items;
+    TextKey found = text_is(key, size, "version")   ? TEXT_KEY_VERSION
+                    : text_is(key, size, "secrets") ? TEXT_KEY_SECRETS
+                                                    : TEXT_KEY_ITEMS;
+    bool *seen = found == TEXT_KEY_VERSION   ? &reader->has_version
+                 : found == TEXT_KEY_SECRETS ? &reader->secrets
+                                             : &reader->has_items;
 
     if (found == TEXT_KEY_ITEMS && !text_is(key, size, "items")) {
         DEFER(xfree) char *name = shown_part(key, size);
-        return text_error_at(reader, line, error_new(ERROR_INVALID, "'%s': only version and items may be here", name));
+        return text_error_at(reader, line,
+                             error_new(ERROR_INVALID, "'%s': only version, secrets and items may be here", name));
     }
     if (*seen)
         return text_error_at(reader, line, error_new(ERROR_INVALID, "%.*s is there twice", (int)size, key));
     *seen = true;
     *ret_key = found;
     return NULL;
+}
+
+/* Before the items: whoever reads them knows by then what a value of a secret field means. */
+Error *text_secrets(TextReader *reader, size_t line, const char *text, size_t size)
+{
+    if (!text_is(text, size, "stated"))
+        return text_error_at(reader, line, error_new(ERROR_INVALID, "secrets: write secrets: stated"));
+    if (reader->has_items)
+        return text_error_at(reader, line, error_new(ERROR_INVALID, "secrets: belongs before items"));
+    if (!reader->secret)
+        return text_error_at(reader, line, error_new(ERROR_INVALID, "secrets: none may be stated here"));
+    return NULL;
+}
+
+/* What a parser says of a place may be a piece of it. */
+Error *text_no_syntax(const TextReader *reader, size_t line, const char *what, const char *words)
+{
+    Error *err =
+        reader->secrets ? error_new(ERROR_INVALID, "%s", what) : error_new(ERROR_INVALID, "%s: %s", what, words);
+
+    return text_error_at(reader, line, err);
 }
 
 Error *text_version(const TextReader *reader, size_t line, const char *text, size_t size)
@@ -100,9 +126,10 @@ static size_t first_sign(const char *data, size_t size)
     return at;
 }
 
-Error *text_read_octets(const char *file, const char *data, size_t size, TextItem *each, void *context)
+Error *text_read_octets(const char *file, const char *data, size_t size, TextItem *each, TextSecretHeard *secret,
+                        void *context)
 {
-    TextReader reader = {.file = file, .each = each, .context = context};
+    TextReader reader = {.file = file, .each = each, .secret = secret, .context = context};
 
     Error *err = octets_check(&reader, data, size);
     if (err)
@@ -160,6 +187,11 @@ static Error *file_open(const char *file, int *ret_fd)
 
 Error *text_read(const char *file, TextItem *each, void *context)
 {
+    return text_read_secrets(file, each, NULL, context);
+}
+
+Error *text_read_secrets(const char *file, TextItem *each, TextSecretHeard *secret, void *context)
+{
     DEFER(buf_done) Buf octets = {0};
     int fd = STDIN_FILENO;
     bool is_stdin = strcmp(file, "-") == 0;
@@ -172,5 +204,7 @@ Error *text_read(const char *file, TextItem *each, void *context)
         close(fd);
     if (err)
         return err;
-    return text_read_octets(file, buf_text(&octets), octets.size, each, context);
+    err = text_read_octets(file, buf_text(&octets), octets.size, each, secret, context);
+    explicit_bzero(octets.data, octets.size);
+    return err;
 }

@@ -34,9 +34,11 @@ typedef struct TextField {
 typedef struct TextReader {
     const char *file; /* as the caller called it */
     TextItem *each;
+    TextSecretHeard *secret; /* NULL: no secret may be stated */
     void *context;
 
     bool has_version, has_items;
+    bool secrets; /* are stated: words of a parser might hold one */
 
     size_t line; /* where the item begins */
     TextField fields[TEXT_KEYS_MAX];
@@ -48,13 +50,16 @@ typedef struct TextReader {
 CHECKED Error *text_error_at(const TextReader *reader, size_t line, Error *err);
 
 /* The same as text_read with the octets at hand. */
-CHECKED Error *text_read_octets(const char *file, const char *data, size_t size, TextItem *each, void *context);
+CHECKED Error *text_read_octets(const char *file, const char *data, size_t size, TextItem *each,
+                                TextSecretHeard *secret, void *context);
 
 /* ---- what a grammar says; texts have a size because escapes may make a NUL ---- */
 
-typedef enum TextKey { TEXT_KEY_VERSION, TEXT_KEY_ITEMS } TextKey;
+typedef enum TextKey { TEXT_KEY_VERSION, TEXT_KEY_ITEMS, TEXT_KEY_SECRETS } TextKey;
 
 CHECKED Error *text_outer_key(TextReader *reader, size_t line, const char *key, size_t size, TextKey *ret_key);
+CHECKED Error *text_secrets(TextReader *reader, size_t line, const char *text, size_t size);
+CHECKED Error *text_no_syntax(const TextReader *reader, size_t line, const char *what, const char *words);
 CHECKED Error *text_version(const TextReader *reader, size_t line, const char *text, size_t size);
 CHECKED Error *text_outer_end(const TextReader *reader, size_t line); /* both keys were there */
 

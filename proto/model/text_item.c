@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "model/meta.h"
+#include "model/secret_field.h"
 #include "model/shown.h"
 #include "model/validate.h"
 #include "model/value.h"
@@ -65,8 +66,11 @@ void text_item_drop(TextReader *reader)
 {
     for (size_t i = 0; i < reader->n_fields; i++) {
         TextField *field = &reader->fields[i];
-        for (size_t k = 0; k < field->n_values; k++)
+        for (size_t k = 0; k < field->n_values; k++) {
+            if (reader->secrets)
+                explicit_bzero(field->values[k].text, strlen(field->values[k].text));
             free(field->values[k].text);
+        }
         free(field->values);
         free(field->key);
         *field = (TextField){0};
@@ -179,6 +183,24 @@ static const char *word_of(const FieldMeta *meta, const char *text)
     return strcmp(text, "true") == 0 ? "yes" : strcmp(text, "false") == 0 ? "no" : text;
 }
 
+static bool is_stated(const TextReader *reader, const TextField *field, const FieldMeta *meta)
+{
+    return reader->secrets && meta->secret && !field->list && strcmp(field->values[0].text, SECRET_HIDDEN) != 0;
+}
+
+static Error *secret_put(const TextReader *reader, const TextField *field, const FieldMeta *meta, Object *object)
+{
+    const char *text = field->values[0].text;
+    ObjectRef ref = object_ref(object);
+    Error *err = secret_value_check(meta, text, strlen(text));
+
+    if (err)
+        return text_error_at(reader, field->values[0].line, error_in(err, "%s", object_title(&ref).text));
+    secret_field_set(object, meta, SECRET_GIVEN);
+    reader->secret(reader->context, &(TextSecret){meta, text, strlen(text)});
+    return NULL;
+}
+
 static Error *values_put(const TextReader *reader, const TextField *field, const FieldMeta *meta, Object *object)
 {
     Error *err = NULL;
@@ -217,7 +239,9 @@ static Error *fields_put(const TextReader *reader, const KindInfo *info, Object 
 
         if (!meta && is_own_key(field->key))
             continue;
-        Error *err = meta ? values_put(reader, field, meta, object) : field_unknown(reader, field, info);
+        Error *err = !meta                            ? field_unknown(reader, field, info)
+                     : is_stated(reader, field, meta) ? secret_put(reader, field, meta, object)
+                                                      : values_put(reader, field, meta, object);
         if (err)
             return err;
     }

@@ -58,7 +58,7 @@ static Error *value_read(Json *json, json_t **ret_value)
                                JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &error);
     if (!value) {
         size_t line = json->line + (error.line > 0 ? (size_t)error.line - 1 : 0);
-        return text_error_at(json->reader, line, error_new(ERROR_INVALID, "no JSON: %s", error.text));
+        return text_no_syntax(json->reader, line, "no JSON", error.text);
     }
     advance(json, (size_t)error.position);
     *ret_value = value;
@@ -149,6 +149,18 @@ static Error *items(Json *json)
     }
 }
 
+static Error *secrets(Json *json)
+{
+    DEFER(json_drop) json_t *value = NULL;
+    size_t line = json->line;
+
+    Error *err = value_read(json, &value);
+    if (err)
+        return err;
+    const char *text = json_is_string(value) ? json_string_value(value) : "";
+    return text_secrets(json->reader, line, text, strlen(text));
+}
+
 static Error *version(Json *json)
 {
     DEFER(json_drop) json_t *value = NULL;
@@ -178,7 +190,7 @@ static Error *outer_pair(Json *json)
     if (!take(json, ':'))
         return refuse(json, "no JSON: ':' is wanted behind a key");
     peek(json);
-    return key == TEXT_KEY_VERSION ? version(json) : items(json);
+    return key == TEXT_KEY_VERSION ? version(json) : key == TEXT_KEY_SECRETS ? secrets(json) : items(json);
 }
 
 static Error *outer(Json *json)

@@ -168,6 +168,21 @@ static void own_put(Buf *out, TextForm form, const char *key, const char *text, 
         buf_append(out, "\n", 1);
 }
 
+/* Always in quotes: as a word of YAML it might be something else. */
+static void secret_put(Buf *out, TextForm form, const KindInfo *info, const TextSecret *secret)
+{
+    char *text = xstrndup(secret->value, secret->size);
+
+    key_put(out, form, text_field_name(info, secret->field).text, false);
+    if (form == TEXT_YAML)
+        buf_append(out, " ", 1);
+    quoted_put(out, form, text);
+    if (form == TEXT_YAML)
+        buf_append(out, "\n", 1);
+    explicit_bzero(text, secret->size);
+    free(text);
+}
+
 static void field_put(Buf *out, TextForm form, const KindInfo *info, const Object *object, const FieldMeta *field)
 {
     DEFER(buf_done) Buf value = {0};
@@ -199,13 +214,32 @@ static const KindInfo *info_of(const Object *object)
 
 /* ---- documents --------------------------------------------------------------------------- */
 
-void text_write_begin(TextWriter *writer, FILE *out, TextForm form)
+static void begin(TextWriter *writer, FILE *out, TextForm form, const char *json, const char *yaml)
 {
     *writer = (TextWriter){.out = out, .form = form};
-    fputs(form == TEXT_JSON ? "{\"version\":1,\"items\":[" : "version: 1\nitems:", out);
+    fprintf(out, form == TEXT_JSON ? "{\"version\":1,%s\"items\":[" : "version: 1\n%sitems:",
+            form == TEXT_JSON ? json : yaml);
 }
 
-void text_write_item(TextWriter *writer, const Object *object)
+void text_write_begin(TextWriter *writer, FILE *out, TextForm form)
+{
+    begin(writer, out, form, "", "");
+}
+
+void text_write_begin_secrets(TextWriter *writer, FILE *out, TextForm form)
+{
+    begin(writer, out, form, "\"secrets\":\"stated\",", "secrets: stated\n");
+}
+
+static const TextSecret *secret_of(const FieldMeta *field, const TextSecret *secrets, size_t n_secrets)
+{
+    for (size_t i = 0; i < n_secrets; i++)
+        if (secrets[i].field == field)
+            return &secrets[i];
+    return NULL;
+}
+
+void text_write_item_secrets(TextWriter *writer, const Object *object, const TextSecret *secrets, size_t n_secrets)
 {
     DEFER(buf_done) Buf line = {0};
     const KindInfo *info = info_of(object);
@@ -218,12 +252,24 @@ void text_write_item(TextWriter *writer, const Object *object)
     own_put(&line, form, "kind", info->name, true);
     own_put(&line, form, "instance", object->instance_name, false);
     own_put(&line, form, "name", object->name, false);
-    for (size_t i = 0; i < info->meta->n_fields; i++)
-        field_put(&line, form, info, object, &info->meta->fields[i]);
+    for (size_t i = 0; i < info->meta->n_fields; i++) {
+        const TextSecret *secret = secret_of(&info->meta->fields[i], secrets, n_secrets);
+        if (secret)
+            secret_put(&line, form, info, secret);
+        else
+            field_put(&line, form, info, object, &info->meta->fields[i]);
+    }
     if (form == TEXT_JSON)
         buf_append(&line, "}", 1);
     fwrite(line.data, 1, line.size, writer->out);
+    if (n_secrets)
+        explicit_bzero(line.data, line.size);
     writer->n_items++;
+}
+
+void text_write_item(TextWriter *writer, const Object *object)
+{
+    text_write_item_secrets(writer, object, NULL, 0);
 }
 
 void text_write_end(TextWriter *writer)

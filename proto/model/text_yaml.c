@@ -41,7 +41,7 @@ static Error *syntax_error(const Yaml *yaml)
     if (!first || !first->msg)
         return refuse(yaml, "no YAML");
     size_t line = first->line > 0 ? (size_t)first->line : yaml->line;
-    return text_error_at(yaml->reader, line, error_new(ERROR_INVALID, "no YAML: %s", first->msg));
+    return text_no_syntax(yaml->reader, line, "no YAML", first->msg);
 }
 
 static void line_from(Yaml *yaml, struct fy_token *token)
@@ -225,6 +225,17 @@ static Error *version(Yaml *yaml)
     return err ? err : text_version(yaml->reader, yaml->line, text, size);
 }
 
+static Error *secrets(Yaml *yaml)
+{
+    const char *text = NULL;
+    size_t size = 0;
+
+    Error *err = expect(yaml, FYET_SCALAR, "secrets must be a word");
+    if (!err)
+        err = scalar(yaml, &text, &size);
+    return err ? err : text_secrets(yaml->reader, yaml->line, text, size);
+}
+
 static Error *outer_pair(Yaml *yaml)
 {
     const char *text = NULL;
@@ -238,7 +249,7 @@ static Error *outer_pair(Yaml *yaml)
         err = text_outer_key(yaml->reader, yaml->line, text, size, &key);
     if (err)
         return err;
-    return key == TEXT_KEY_VERSION ? version(yaml) : items(yaml);
+    return key == TEXT_KEY_VERSION ? version(yaml) : key == TEXT_KEY_SECRETS ? secrets(yaml) : items(yaml);
 }
 
 static Error *document(Yaml *yaml)

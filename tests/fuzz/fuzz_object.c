@@ -41,7 +41,7 @@ static void comes_back(const Object *object, TextForm form)
     text_write_item(&writer, object);
     text_write_end(&writer);
     fclose(out);
-    DEFER(error_free) Error *err = text_read_octets("fuzz", text, size, keep, &again);
+    DEFER(error_free) Error *err = text_read_octets("fuzz", text, size, keep, NULL, &again);
     if (err || !object_equal(object, again))
         fprintf(stderr, "%s\n%s\n", text, err ? err->what : "not the same");
     REQUIRE(!err && object_equal(object, again));

@@ -276,6 +276,90 @@ static void secrets_of_a_file_are_those_that_are_stored(void **state)
     fails(do_change(do_apply, apply), ERROR_INVALID, "password: a secret is not stated by its number");
 }
 
+/* One part: two relays whose passwords are given, and what is stated for them. */
+static Error *stated(Apply **ret_apply, Mail__StatedSecret **secrets, size_t n)
+{
+    static const char *const lines[] = {"relay main default host=a.example.net user=u",
+                                        "relay main recipient/x.test host=b.example.net user=u"};
+    Mail__ApplyPart part = MAIL__APPLY_PART__INIT;
+    ProtobufCBinaryData objects[2];
+    Buf bytes[2] = {0};
+
+    for (size_t i = 0; i < 2; i++) {
+        DEFER(object_free) Object *object = object_of(lines[i]);
+        object->relay->has_password = true;
+        object->relay->password = SECRET_GIVEN;
+        object_pack(object, &bytes[i]);
+        objects[i] = (ProtobufCBinaryData){bytes[i].size, bytes[i].data};
+    }
+    part.objects = objects;
+    part.n_objects = 2;
+    part.secrets = secrets;
+    part.n_secrets = n;
+    apply_free(ret_apply);
+    *ret_apply = apply_new(false);
+    Error *err = apply_part(*ret_apply, &part);
+    rules.deferred = true;
+    if (!err)
+        err = do_change(do_apply, *ret_apply);
+    rules.deferred = false;
+    for (size_t i = 0; i < 2; i++)
+        buf_done(&bytes[i]);
+    return err;
+}
+
+static Mail__StatedSecret one(uint32_t object, const char *field, const char *value)
+{
+    Mail__StatedSecret secret = MAIL__STATED_SECRET__INIT;
+
+    secret.has_object = secret.has_value = true;
+    secret.object = object;
+    secret.field = (char *)(uintptr_t)field;
+    secret.value = (ProtobufCBinaryData){strlen(value), (uint8_t *)(uintptr_t)value};
+    return secret;
+}
+
+static void password_is(const char *name, const char *value)
+{
+    DEFER(secret_free) Secret *secret = NULL;
+
+    ok(store_secret(store, password_of(name), &secret));
+    assert_non_null(secret);
+    assert_string_equal(secret_text(secret), value);
+}
+
+static void secrets_that_a_file_states(void **state)
+{
+    DEFER(apply_free) Apply *apply = NULL;
+    Mail__StatedSecret first = one(0, "password", "canary1"), second = one(1, "password", "canary2");
+    Mail__StatedSecret none = one(1, "host", "canary"), empty = one(1, "password", ""),
+                       far = one(2, "password", "canary");
+    Mail__StatedSecret hidden = one(1, "password", "(hidden)");
+    (void)state;
+
+    site();
+    ok(stated(&apply, (Mail__StatedSecret *[]){&first, &second}, 2));
+    password_is("default", "canary1");
+    password_is("recipient/x.test", "canary2");
+    uint64_t id = password_of("default");
+    ok(stated(&apply, (Mail__StatedSecret *[]){&first, &second}, 2)); /* said again it is nothing */
+    assert_int_equal(revision, 0);
+    assert_int_equal(password_of("default"), id);
+    second = one(1, "password", "canary3");
+    ok(stated(&apply, (Mail__StatedSecret *[]){&first, &second}, 2));
+    password_is("recipient/x.test", "canary3");
+    assert_int_equal(password_of("default"), id);
+
+    fails(stated(&apply, (Mail__StatedSecret *[]){&first}, 1), ERROR_INVALID,
+          "password: a secret is not stated by its number");
+    fails(stated(&apply, (Mail__StatedSecret *[]){&second, &first}, 2), ERROR_INVALID, "out of their order");
+    fails(stated(&apply, (Mail__StatedSecret *[]){&first, &second, &far}, 3), ERROR_INVALID, "for no object");
+    fails(stated(&apply, (Mail__StatedSecret *[]){&first, &none}, 2), ERROR_INVALID, "for what takes none");
+    fails(stated(&apply, (Mail__StatedSecret *[]){&first, &empty}, 2), ERROR_INVALID, "password: empty");
+    fails(stated(&apply, (Mail__StatedSecret *[]){&first, &hidden}, 2), ERROR_INVALID, "stands for a secret");
+    password_is("recipient/x.test", "canary3");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -290,6 +374,7 @@ int main(void)
         TEST(octets_are_checked),
         TEST(many_objects_are_one_revision),
         TEST(secrets_of_a_file_are_those_that_are_stored),
+        TEST(secrets_that_a_file_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

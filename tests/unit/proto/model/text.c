@@ -43,7 +43,7 @@ static void got_done(Got *got)
 
 static Error *read_text(const char *text, Got *got)
 {
-    return text_read_octets("f", text, strlen(text), gather, got);
+    return text_read_octets("f", text, strlen(text), gather, NULL, got);
 }
 
 static char *written(const Got *got, TextForm form)
@@ -438,7 +438,7 @@ static const struct {
     {"items: []\n", "f:2: version is missing", NULL},
     {"version: 1\n", "f:2: items is missing", NULL},
     {"version: 1\nitems: x\n", "f:2: items must be a list", NULL},
-    {"version: 1\nitems: []\nmore: 1\n", "f:3: 'more': only version and items may be here", NULL},
+    {"version: 1\nitems: []\nmore: 1\n", "f:3: 'more': only version, secrets and items may be here", NULL},
     {"version: 1\nversion: 1\nitems: []\n", "f:2: version is there twice", NULL},
     {"version: 1\nitems:\n  - x\n", "f:3: an item must be keys with values: kind, name ...", NULL},
     {"version: 1\nitems:\n  - {}\n", "f:3: kind is missing", NULL},
@@ -550,7 +550,7 @@ static void the_first_error_ends_it(void **state)
     size_t n = 0;
     (void)state;
 
-    DEFER(error_free) Error *err = text_read_octets("f", text, strlen(text), refuse_second, &n);
+    DEFER(error_free) Error *err = text_read_octets("f", text, strlen(text), refuse_second, NULL, &n);
     assert_non_null(err);
     assert_int_equal(err->code, ERROR_CONFLICT);
     assert_string_equal(err->what, "second at f:4");
