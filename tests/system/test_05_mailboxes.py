@@ -102,7 +102,7 @@ def people(mail_shared):
     return node.wait_user("a+b").wait_user("o'neil")
 
 
-@pytest.mark.spec("F-045", "S12")
+@pytest.mark.spec("F-045", "S12", "S22")
 def test_disabled_mailbox(mail, people):
     """Logins, live sessions and mail end within 5 s; what is in it stays; an account locked in the directory only loses its
     logins; an address with several destinations goes on while one is open."""

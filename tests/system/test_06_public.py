@@ -163,7 +163,7 @@ def test_created_seen_and_delivered_to(public):
         assert len(messages(alice, "Sales")) == 3, "its mail stayed"
 
 
-@pytest.mark.spec("F-056")
+@pytest.mark.spec("F-056", "B13")
 def test_names_that_others_hold(public):
     """Refused with the ways out; each way works; removing takes the address along."""
     c = public.cluster

@@ -12,7 +12,7 @@ from harness.postfix import Fate, fates
 UNKNOWN, RELAY, INTERNAL = "550 5.1.1", "554 5.7.1", "550 5.7.1"
 
 
-@pytest.mark.spec("F-079", "F-025", "F-024", "F-027")
+@pytest.mark.spec("F-079", "F-025", "F-024", "F-027", "B13")
 def test_one_definition_applies(cluster):
     """{specific, wildcard, group, user, none} x {tag, none} x {domain classes}: all combinations against the rule's own words."""
     c = cluster

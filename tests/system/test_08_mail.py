@@ -474,7 +474,7 @@ def test_random_worlds(town, i):
 
 # ---- worlds by hand
 
-@pytest.mark.spec("F-024", "F-025", "F-027", "F-045", "F-048", "F-072", "F-073", "F-077", "F-079", "F-081", "F-082", "F-085")
+@pytest.mark.spec("F-024", "F-025", "F-027", "F-045", "F-048", "F-072", "F-073", "F-077", "F-079", "F-081", "F-082", "F-085", "B13")
 def test_the_table_on_the_node(town):
     """What the table says, asked of smtpd; then a message to each that is accepted, and one to all of them."""
     world = World(**{**vars(WORLD), "domains": {**WORLD.domains, "example.org": Domain()}})
@@ -498,7 +498,7 @@ def test_the_table_on_the_node(town):
     assert b"X-Original-To: First@catch.test" in heads[several], heads[several]
 
 
-@pytest.mark.spec("F-024", "F-072", "F-076", "B14")
+@pytest.mark.spec("F-024", "F-072", "F-076", "B14", "B26")
 @pytest.mark.parametrize("size", [1500, pytest.param(10000, marks=pytest.mark.slow)])
 def test_a_large_group(town, size):
     """Each member gets his copy, once, by whatever ways: counted outside, where all of them forward to."""

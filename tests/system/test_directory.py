@@ -169,7 +169,7 @@ TAKEN = ["root", "vmail", "postmaster", "mailer-daemon", "master", "dovecot", "p
          "ROOT", "Vmail"]
 
 
-@pytest.mark.spec("S14")
+@pytest.mark.spec("S14", "B24")
 def test_names_that_no_user_has(here):
     before = here.slapd.search().stdout
     for name in HOSTILE + TAKEN:
@@ -202,6 +202,7 @@ def test_words_that_help(here):
     assert "has no password" in write(here, MODIFY, GROUP, "sales", b"some password")
 
 
+@pytest.mark.spec("B24", "B26")
 def test_who_writes_odd_entries_is_survived(here):
     """Entries by other hands: names that cannot be said are left out, the rest is taken."""
     entry = ("dn: uid={dn},{base}\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid{uid}\ncn: x\nsn: x\n"
@@ -338,6 +339,7 @@ def test_requests_at_once(here):
     wait_until(lambda: here.tables.query("SELECT count(*) FROM userdb") == [(15,)], "all are known")
 
 
+@pytest.mark.spec("B26")
 def test_a_group_larger_than_an_envelope(here):
     n = 60000
     members = "".join(f"memberUid: somebody.or.other{i:06d}\n" for i in range(n))

@@ -81,7 +81,7 @@ def settled(here):
 
 # ---- as it changes
 
-@pytest.mark.spec("F-014")
+@pytest.mark.spec("F-014", "B27")
 def test_names_and_people_are_two_things(here):
     """Renamed: the same person; deleted and made again: another one; a member that is nobody is nobody."""
     slapd = here.slapd
@@ -292,7 +292,7 @@ def test_users_that_come_back(here):
 
 # ---- mailboxes remember whose they are
 
-@pytest.mark.spec("F-182")
+@pytest.mark.spec("F-182", "B27")
 def test_another_person_does_not_get_the_mailbox(here):
     """By the same name: 450 and no login, said by an event, until somebody decides; who is renamed takes nothing along."""
     c = here.cluster
