@@ -9,6 +9,7 @@
 
 enum {
     OBJECTS_MAX = 4 * 1000 * 1000,
+    SECRET_COST = 256, /* octets, beside its own, that a secret takes of APPLY_BYTES_MAX */
     STREAM_SHARE = 20, /* a file with at least a 20th of what is stored is compared in one pass */
 };
 
@@ -65,7 +66,10 @@ static Error *secret_take(Apply *apply, const Object *object, const Mail__Stated
     Error *err = secret_value_check(field, stated->value.data, stated->value.len);
     if (err)
         return error_in(err, "%s", object_title(&ref).text);
-    apply->n_secret_bytes += stated->value.len;
+    for (size_t i = 0; i < apply->pile.rows[apply->pile.n - 1].n_secrets; i++)
+        if (apply->pile.secrets[apply->pile.n_secrets - 1 - i].field == field)
+            return error_new(ERROR_INVALID, "%s: a secret is stated twice", object_title(&ref).text);
+    apply->n_secret_bytes += stated->value.len + SECRET_COST;
     pile_add_secret(&apply->pile, field, secret_new(stated->value.data, stated->value.len));
     return NULL;
 }

@@ -355,6 +355,7 @@ static void secrets_that_a_file_states(void **state)
     fails(stated(&apply, (Mail__StatedSecret *[]){&second, &first}, 2), ERROR_INVALID, "out of their order");
     fails(stated(&apply, (Mail__StatedSecret *[]){&first, &second, &far}, 3), ERROR_INVALID, "for no object");
     fails(stated(&apply, (Mail__StatedSecret *[]){&first, &none}, 2), ERROR_INVALID, "for what takes none");
+    fails(stated(&apply, (Mail__StatedSecret *[]){&first, &first, &second}, 3), ERROR_INVALID, "stated twice");
     fails(stated(&apply, (Mail__StatedSecret *[]){&first, &empty}, 2), ERROR_INVALID, "password: empty");
     fails(stated(&apply, (Mail__StatedSecret *[]){&first, &hidden}, 2), ERROR_INVALID, "stands for a secret");
     password_is("recipient/x.test", "canary3");
