@@ -18,7 +18,7 @@ typedef struct Live {
 
 typedef struct Row {
     Attempt attempt;
-    char *key; /* "ID to orig_to", or a number that no other has */
+    char *key; /* "ID to orig_to", "ID", or a number that no other has */
     UT_hash_handle hh;
 } Row;
 
@@ -190,7 +190,7 @@ static void live_set(Search *search, Span id, Span from)
 
 /* ---- lines ---- */
 
-/* The key of a row for which no recipient is known: of a whole message. */
+/* Also the key of a row for which no recipient is known yet: of a whole message. */
 static void id_text(Span id, char ret_text[TRACE_ID_MAX + 1])
 {
     memcpy(ret_text, id.at, id.len);
