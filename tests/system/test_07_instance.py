@@ -215,7 +215,12 @@ def lose_disk(node):
     node.wait_ready("slapd")
 
 
-@pytest.mark.spec("F-060", "B39")
+def seen(node, name, folder):
+    with node.imap(name) as imap:
+        return {subject.split()[-1] for flags, subject in standing(imap, folder)[2].values() if "\\Seen" in flags}
+
+
+@pytest.mark.spec("F-060", "B39", "F-141")
 def test_everybody_comes_back_with_the_mail(mail_own):
     """The directory as it was, passwords, numbers and times; what the filter had learned; nothing over people that are there."""
     node, c = mail_own, mail_own.cluster
@@ -228,6 +233,14 @@ def test_everybody_comes_back_with_the_mail(mail_own):
     c.ctl("plan add nightly destinations=vault schedule='daily 02:30'")
     with node.imap("alice") as imap:
         put(imap, "INBOX", "kept")
+    c.ctl("settings set shared-seen=no", timeout=90)   # marks of their own
+    c.ctl("public-mailbox add Board acl=user:alice:full,user:bob:read", timeout=90)
+    with node.imap("alice") as imap:
+        for subject in ("first", "second"):
+            put(imap, "Public/Board", subject)
+    with node.imap("bob") as imap:
+        imap.link.select(quoted("Public/Board"))
+        assert imap.link.store("1", "+FLAGS", r"(\Seen)")[0] == "OK"
     c.ctl("backup run nightly", timeout=90)
     was = directory(node)
     assert "uid=alice,ou=People" in was and "{ARGON2}" in subprocess.run(
@@ -252,11 +265,13 @@ def test_everybody_comes_back_with_the_mail(mail_own):
         node.wait_user(name)
     with node.imap("alice") as imap:
         assert [subject for _, subject in standing(imap, "INBOX")[2].values()] == [b"Subject: kept"]
+    assert seen(node, "bob", "Public/Board") == {b"first"} and seen(node, "alice", "Public/Board") == set(), "each has his own marks"
     assert directory(node) == was, "nobody wrote to it since"
 
     # People are there: nothing goes over them.
     c.ctl("instance stop main", timeout=90)
-    shutil.rmtree(node.path("var/lib/mailnode/mail/alice"))
+    for place in ("mail", "public"):
+        shutil.rmtree(node.path("var/lib/mailnode", place, "alice" if place == "mail" else ".Board"))
     node.add_user("new")
     has_new = directory(node)
     said = restore(node, more=["--adopt"])
