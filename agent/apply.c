@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "tables/ask.h"
 #include "tables/maps.h"
 
 #include <inttypes.h>
@@ -922,6 +923,26 @@ static void take_happenings(Apply *apply)
     }
 }
 
+/* ---- public mailboxes that users made ---- */
+
+enum { MADE_MAX = 20 };
+
+/* A top-level one gets its name as an address, if nobody else has it: of users and groups only this node knows. */
+static void tell_made(Apply *apply, const Mail__EngineIs *is)
+{
+    size_t n = !is ? 0 : is->n_made < MADE_MAX ? is->n_made : MADE_MAX;
+    bool taken[MADE_MAX] = {false};
+
+    for (size_t i = 0; i < n; i++) {
+        Error *err = tables_named(apply->tables, is->made[i]->name ? is->made[i]->name : "", &taken[i]);
+        if (err) {
+            error_free(&err); /* the tables are seen to elsewhere */
+            return;
+        }
+    }
+    report_made(apply->with.report, n ? is->made : NULL, taken, n);
+}
+
 /* ---- the loop ---- */
 
 static void facts(Apply *apply, ConfigStatus config, Msec now)
@@ -948,6 +969,8 @@ static void facts(Apply *apply, ConfigStatus config, Msec now)
         report_fact(report, "mail-engine", MAIL__FACT_STATE__BAD, now, "%s",
                     engine.trouble ? engine.trouble : "it has not answered yet");
     report_engine_facts(report, is ? is->facts : NULL, is ? is->n_facts : 0, engine.seen_at);
+    if (apply->tables)
+        tell_made(apply, is);
     report_fact(report, "accounts", state, accounts_at, "%s", accounts);
     if (known->refused_revision)
         report_fact(report, "configuration", MAIL__FACT_STATE__DEGRADED, now, "revision %" PRIu64 " is %s: %s",

@@ -32,6 +32,8 @@ struct Report {
     size_t n_engine;
     ReportBackup *backups;
     size_t n_backups;
+    Mail__PublicMade **made;
+    size_t n_made;
     uint64_t applied, config;
 
     bool news; /* a fact changed its state */
@@ -73,10 +75,18 @@ static void backups_clear(Report *report)
     report->n_backups = 0;
 }
 
+static void made_clear(Report *report)
+{
+    while (report->n_made)
+        mail__public_made__free_unpacked(report->made[--report->n_made], NULL);
+    xfree(&report->made);
+}
+
 void report_free(Report **report)
 {
     if (!*report)
         return;
+    made_clear(*report);
     known_clear((*report)->facts, &(*report)->n_facts);
     known_clear((*report)->engine, &(*report)->n_engine);
     backups_clear(*report);
@@ -166,6 +176,35 @@ void report_backups(Report *report, const ReportBackup *backups, size_t n)
         report->backups[i].text = xstrdup(backups[i].text);
         report->backups[i].snapshot = xstrdup(backups[i].snapshot);
     }
+}
+
+static Mail__PublicMade *made_copy(const Mail__PublicMade *made, bool taken)
+{
+    Mail__PublicMade *copy = xmalloc(sizeof *copy);
+
+    mail__public_made__init(copy);
+    copy->name = xstrdup(made->name ? made->name : "");
+    copy->acl = xcalloc(made->n_acl + 1, sizeof *copy->acl);
+    while (copy->n_acl < made->n_acl) {
+        copy->acl[copy->n_acl] = xstrdup(made->acl[copy->n_acl]);
+        copy->n_acl++;
+    }
+    copy->has_taken = true;
+    copy->taken = taken;
+    return copy;
+}
+
+void report_made(Report *report, Mail__PublicMade *const *made, const bool *taken, size_t n)
+{
+    bool same = n == report->n_made;
+
+    for (size_t i = 0; same && i < n; i++)
+        same = made[i]->name && strcmp(report->made[i]->name, made[i]->name) == 0;
+    report->news = report->news || !same;
+    made_clear(report);
+    report->made = xcalloc(n + 1, sizeof *report->made);
+    for (; report->n_made < n; report->n_made++)
+        report->made[report->n_made] = made_copy(made[report->n_made], taken[report->n_made]);
 }
 
 void report_revisions(Report *report, uint64_t applied, uint64_t config)
@@ -309,6 +348,8 @@ static bool send_report(Report *report, Link *link, Msec now)
     body.happenings = out->happening_list;
     body.n_backups = report->n_backups;
     body.backups = out->backup_list;
+    body.n_made = report->n_made;
+    body.made = report->made;
     envelope.body_case = MAIL__ENVELOPE__BODY_REPORT;
     envelope.report = &body;
     bool sent = link_send(link, &envelope);

@@ -27,6 +27,8 @@ typedef struct ReportBackup {
     bool running;
 } ReportBackup;
 void report_backups(Report *report, const ReportBackup *backups, size_t n);
+/* Public mailboxes that users made by IMAP; replaces what was said before.  Copied.  taken: by a user or group. */
+void report_made(Report *report, Mail__PublicMade *const *made, const bool *taken, size_t n);
 void report_revisions(Report *report, uint64_t applied, uint64_t config);
 
 /* What is DEGRADED or BAD, and what of mail-engine's is not GOOD, for 'node check'. */

@@ -67,6 +67,10 @@ typedef struct Node {
     /* its report */
     Mail__Report *report; /* NULL: none yet */
     Msec report_at;
+    Mail__PublicMade **made; /* that nobody has taken yet */
+    size_t n_made;
+    Msec making_at;    /* of the first within this minute */
+    unsigned making;   /* since then */
     Msec happened_at;  /* of the first happening within this minute */
     unsigned happened; /* since then */
 
@@ -146,6 +150,7 @@ bool session_say(Nodes *nodes, Node *node, Envelope *envelope);
 /* node_words.c */
 void words_applied(Nodes *nodes, Node *node, const Mail__Applied *applied, Msec now);
 void words_refused(Nodes *nodes, Node *node, const Mail__Refused *refused);
+void words_made_done(Node *node);
 void words_report(Nodes *nodes, Node *node, const Mail__Report *report, Msec now);
 char *words_short(const char *text);                       /* at most WORDS_MAX octets; NULL becomes "" */
 void words_into(char *out, size_t size, const char *text); /* whole characters, and a NUL */

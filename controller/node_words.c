@@ -15,6 +15,7 @@
 enum {
     FACTS_MAX = 200,
     BACKUPS_MAX = 200,
+    MADE_PER_MINUTE = 60, /* public mailboxes that users make by IMAP */
     NAME_BYTES_MAX = 64,
     HAPPENINGS_PER_MINUTE = 60, /* a node that spins shall not push the others' events out */
     MINUTE_MS = 60000,
@@ -224,6 +225,7 @@ static Mail__Report *report_copy(const Mail__Report *report)
     cut.n_facts = cut.n_facts < FACTS_MAX ? cut.n_facts : FACTS_MAX;
     cut.n_happenings = 0;
     cut.n_backups = cut.n_backups < BACKUPS_MAX ? cut.n_backups : BACKUPS_MAX;
+    cut.n_made = 0;
     size_t size = mail__report__get_packed_size(&cut);
     mail__report__pack(&cut, buf_reserve(&bytes, size + 1));
     Mail__Report *copy = mail__report__unpack(NULL, size, bytes.data);
@@ -263,6 +265,65 @@ static void happenings(Nodes *nodes, Node *node, const Mail__Report *report, Mse
     }
 }
 
+static void made_drop(Node *node)
+{
+    while (node->n_made)
+        mail__public_made__free_unpacked(node->made[--node->n_made], NULL);
+    xfree(&node->made);
+}
+
+void words_made_done(Node *node)
+{
+    made_drop(node);
+}
+
+/* Those that were handed on lately may be stated, and not have arrived there. */
+static void report_made(Nodes *nodes, Node *node, const Mail__Report *report, Msec now)
+{
+    if (now >= node->making_at + MINUTE_MS) {
+        node->making_at = now;
+        node->making = 0;
+    }
+    made_drop(node);
+    if (node->state != SESSION_UP || node->applied < node->revision)
+        return;
+    node->made = xcalloc(report->n_made + 1, sizeof *node->made);
+    for (size_t i = 0; i < report->n_made && node->making < MADE_PER_MINUTE; i++) {
+        DEFER(buf_done) Buf bytes = {0};
+        size_t size = mail__public_made__get_packed_size(report->made[i]);
+        mail__public_made__pack(report->made[i], buf_reserve(&bytes, size + 1));
+        Mail__PublicMade *copy = mail__public_made__unpack(NULL, size, bytes.data);
+        if (!copy)
+            continue;
+        node->made[node->n_made++] = copy;
+        node->making++;
+    }
+    if (node->n_made)
+        nodes->moves++;
+}
+
+bool nodes_take_made(Nodes *nodes, NodeMade *ret_made)
+{
+    for (size_t i = 0; i < nodes->n; i++) {
+        Node *node = nodes->list[i];
+        if (!node->n_made)
+            continue;
+        *ret_made = (NodeMade){.list = node->made, .n = node->n_made};
+        snprintf(ret_made->node, sizeof ret_made->node, "%s", node->name);
+        node->made = NULL;
+        node->n_made = 0;
+        return true;
+    }
+    return false;
+}
+
+void node_made_done(NodeMade *made)
+{
+    while (made->n)
+        mail__public_made__free_unpacked(made->list[--made->n], NULL);
+    xfree(&made->list);
+}
+
 /* Where node.db stands: what is on its way has arrived, or is lost.  In force is only what Applied says. */
 static void report_stand(Nodes *nodes, Node *node, uint64_t wanted, Msec now)
 {
@@ -290,6 +351,7 @@ void words_report(Nodes *nodes, Node *node, const Mail__Report *report, Msec now
     if (report->release)
         words_into(node->release, sizeof node->release, report->release);
     happenings(nodes, node, report, now);
+    report_made(nodes, node, report, now);
     if (report->has_wanted_revision)
         report_stand(nodes, node, report->wanted_revision, now);
 }

@@ -67,6 +67,7 @@ static void node_free(Node *node)
     envelope_free(&node->rival.hello);
     if (node->report)
         mail__report__free_unpacked(node->report, NULL);
+    words_made_done(node);
     free(node->why);
     free(node->name);
     free(node);

@@ -104,6 +104,17 @@ typedef struct Refusal {
 bool nodes_take_refusal(Nodes *nodes, Refusal *ret_refusal);
 void nodes_hold(Nodes *nodes, const char *node, uint64_t revision); /* keep the configuration, go on with tables */
 
+/* ---- public mailboxes that users made by IMAP ---- */
+
+/* What a node has said: nothing of it is checked but the number, 60 within a minute.  Said again until it is stated there. */
+typedef struct NodeMade {
+    char node[64];
+    Mail__PublicMade **list;
+    size_t n;
+} NodeMade;
+bool nodes_take_made(Nodes *nodes, NodeMade *ret_made); /* the caller's, for node_made_done */
+void node_made_done(NodeMade *made);
+
 /* ---- what an admin decides about a node; not part of the desired state ---- */
 
 /* A fresh one-time token (one hour, stored hashed), which replaces an older one.  *ret_text is the caller's; never logged.

@@ -56,6 +56,7 @@ struct Requests {
     uint64_t nodes_seen, tasks_seen, events_seen; /* moves, as far as looked at */
     struct Refusing *refusing;                    /* being taken back */
     struct Lifting *lifting;                      /* quotas that restores exceeded */
+    struct Making *making;                        /* public mailboxes that users made */
     TakenBack taken_back[TAKEN_BACK_MAX];         /* lately; round and round */
     size_t n_taken_back;
     uint64_t doors_seen; /* refused handshakes; when that last rose: */
@@ -160,3 +161,9 @@ void refusals_free(Requests *requests);
 void quotas_run(Requests *requests);    /* before the batch */
 void quotas_finish(Requests *requests); /* after it */
 void quotas_free(Requests *requests);
+
+/* ---- request_made.c: public mailboxes that users made by IMAP ---- */
+
+void makings_run(Requests *requests);    /* before the batch */
+void makings_finish(Requests *requests); /* after it */
+void makings_free(Requests *requests);

@@ -94,6 +94,7 @@ void requests_free(Requests **requests)
     }
     refusals_free(old);
     quotas_free(old);
+    makings_free(old);
     keyless_free(&old->keyless);
     batch_free(&old->batch);
     keypool_free(&old->keys);
@@ -357,12 +358,14 @@ void requests_run(Requests *requests, Msec now)
     remotes_take(requests, now);
     refusals_run(requests, now);
     quotas_run(requests);
+    makings_run(requests);
     keypool_run(requests->keys, now);
     keyless_run(requests->keyless, now);
     worked = batch_run(requests->batch, now);
     admins_follow(requests);
     refusals_finish(requests, now);
     quotas_finish(requests);
+    makings_finish(requests);
     for (Talk *talk = requests->talks; talk; talk = talk->next)
         asks_run(talk, now);
     for (Talk *talk = requests->talks; talk; talk = talk->next)

@@ -1,6 +1,7 @@
 /* mail-engine: the node's root half.  Renders, checks and switches configuration; starts and watches the daemons. */
 #include "engine/change.h"
 #include "engine/junk.h"
+#include "engine/made.h"
 #include "engine/layout.h"
 #include "engine/logs.h"
 #include "tasks/job.h"
@@ -107,6 +108,7 @@ typedef struct Engine {
     Verbs *verbs;
     Logs *logs;
     Junk *junk;
+    Made *made;
 } Engine;
 
 static void engine_free(Engine *engine) /* the daemons go on */
@@ -114,6 +116,7 @@ static void engine_free(Engine *engine) /* the daemons go on */
     junk_free(&engine->junk);
     logs_free(&engine->logs);
     verbs_free(&engine->verbs);
+    made_free(&engine->made);
     change_free(&engine->change);
     supervise_free(&engine->supervise);
     happened_free(&engine->happened);
@@ -173,10 +176,13 @@ static Error *engine_open(const char *root, Engine *engine)
     if (!err)
         err = change_new(engine->root, engine->supervise, engine->happened, &engine->change);
     if (!err)
+        engine->made = made_new(engine->root, engine->happened);
+    if (!err)
         err = verbs_new(&(VerbsParts){.root = engine->root,
                                       .change = engine->change,
                                       .supervise = engine->supervise,
-                                      .happened = engine->happened},
+                                      .happened = engine->happened,
+                                      .made = engine->made},
                         &engine->verbs);
     if (err)
         return err;
@@ -202,12 +208,14 @@ static int run(const Args *args)
         verbs_run(engine.verbs, now);         /* what the agent asks, and the answers */
         logs_run(engine.logs, now);
         junk_run(engine.junk, engine.change, now);
+        made_run(engine.made, engine.change, now);
         Waiter wake = waiter_start();
         supervise_wait(engine.supervise, &wake);
         change_wait(engine.change, &wake);
         verbs_wait(engine.verbs, &wake);
         logs_wait(engine.logs, &wake);
         junk_wait(engine.junk, &wake);
+        made_wait(engine.made, &wake);
         waiter_block(&wake); /* the only place that sleeps */
     }
     log_info("stopped, the daemons go on");

@@ -132,6 +132,7 @@ static void reply_is(Verbs *verbs, Talk *talk, uint64_t happened, Msec now)
     is.facts = facts;
     is.n_happenings = happened_list(verbs->with.happened, happened, now, &happenings);
     is.happenings = (Mail__Happening **)happenings; /* NOLINT: packing writes nothing */
+    is.made = (Mail__PublicMade **)(uintptr_t)made_list(verbs->with.made, &is.n_made);
     is.has_life = is.has_generation = is.has_revision = is.has_config_digest = true;
     is.life = happened_life(verbs->with.happened);
     is.generation = in_force.generation;

@@ -13,6 +13,7 @@
  */
 #pragma once
 #include "engine/change.h"
+#include "engine/made.h"
 #include "engine/supervise.h"
 
 typedef struct Verbs Verbs;
@@ -22,6 +23,7 @@ typedef struct VerbsParts { /* all outlive the Verbs */
     Change *change;
     Supervise *supervise;
     Happened *happened;
+    Made *made;
 } VerbsParts;
 
 CHECKED Error *verbs_new(const VerbsParts *parts, Verbs **ret_verbs); /* CONFLICT: somebody listens there */

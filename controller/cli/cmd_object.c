@@ -219,7 +219,8 @@ typedef struct Listing {
     const char **headings;
     TextWriter writer;
     bool begun;
-    Orphans *orphans; /* of addresses; NULL: not asked */
+    Orphans *orphans;           /* of addresses; NULL: not asked */
+    PublicAddresses *addresses; /* of public mailboxes; NULL: not asked */
 } Listing;
 
 static char *heading(const char *name)
@@ -249,6 +250,8 @@ static void listing_begin(Listing *listing)
         listing->headings[n++] = heading("instance");
     for (size_t i = 0; i < listing->meta->n_fields && n < TABLE_COLUMNS_MAX; i++)
         listing->headings[n++] = heading(listing->meta->fields[i].name);
+    if (listing->addresses)
+        listing->headings[n++] = heading("addresses");
     if (orphans_any(listing->orphans) && n < TABLE_COLUMNS_MAX)
         listing->headings[n++] = heading("orphan");
     listing->table = table_new(cli->out, listing->headings, n);
@@ -308,6 +311,8 @@ static void listing_item(Listing *listing, const Object *object)
         DEFER(xfree) char *text = cell_text(object, &listing->meta->fields[i]);
         table_cell(listing->table, text);
     }
+    if (listing->addresses)
+        table_cell(listing->table, public_addresses_of(listing->addresses, &ref));
     if (orphans_any(listing->orphans)) {
         DEFER(xfree) char *missing = orphans_of(listing->orphans, ref.name);
         table_cell(listing->table, missing);
@@ -411,10 +416,13 @@ Error *run_list(Cli *cli, const Line *line, int *ret_exit)
     Error *err = paging_of(cli, &list);
     if (!err && cli->form == OUTPUT_TABLE && strcmp(line->command->kind, "address") == 0)
         listing.orphans = orphans_ask(cli, list.prefix, list.after);
+    if (!err && cli->form == OUTPUT_TABLE && strcmp(line->command->kind, "public-mailbox") == 0)
+        err = public_addresses_ask(cli, list.instance, &listing.addresses);
     if (!err)
         err = objects_each(cli, &list, begin_listing, take_listing, &listing);
     listing_end(&listing);
     orphans_free(&listing.orphans);
+    public_addresses_free(&listing.addresses);
     return err;
 }
 

@@ -178,6 +178,59 @@ static Error *address_of_name(Cli *cli, const char *key, const char *name, char 
     return NULL;
 }
 
+/* ---- for the list ---- */
+
+struct PublicAddresses {
+    json_t *of; /* "INSTANCE NAME" -> "sales@*,info@example.org" */
+};
+
+static Error *public_address_take(void *context, const Object *object)
+{
+    PublicAddresses *addresses = context;
+    const Mail__Address *address = object->address;
+
+    for (size_t i = 0; i < address->n_to; i++) {
+        if (strncmp(address->to[i], "public:", 7) != 0)
+            continue;
+        DEFER(xfree) char *key = xasprintf("%s %s", object->instance_name, address->to[i] + 7);
+        const char *before = json_string_value(json_object_get(addresses->of, key));
+        DEFER(xfree) char *all = xasprintf("%s%s%s", before ? before : "", before ? "," : "", object->name);
+        json_object_set_new(addresses->of, key, json_text(all));
+    }
+    return NULL;
+}
+
+Error *public_addresses_ask(Cli *cli, const char *instance, PublicAddresses **ret_addresses)
+{
+    DEFER(public_addresses_free) PublicAddresses *addresses = xcalloc(1, sizeof *addresses);
+    Mail__List list = MAIL__LIST__INIT;
+
+    addresses->of = json_object();
+    list.kind = (char *)"address";
+    list.instance = (char *)(uintptr_t)instance;
+    Error *err = objects_each(cli, &list, nothing, public_address_take, addresses);
+    if (err)
+        return err;
+    *ret_addresses = addresses;
+    addresses = NULL;
+    return NULL;
+}
+
+void public_addresses_free(PublicAddresses **addresses)
+{
+    if (*addresses)
+        json_decref((*addresses)->of);
+    xfree(addresses);
+}
+
+const char *public_addresses_of(const PublicAddresses *addresses, const ObjectRef *mailbox)
+{
+    DEFER(xfree) char *key = xasprintf("%s %s", mailbox->instance, mailbox->name);
+    const char *all = json_string_value(json_object_get(addresses->of, key));
+
+    return all ? all : "no address";
+}
+
 /* ---- add ---- */
 
 /* NULL: none.  Owned by the caller. */

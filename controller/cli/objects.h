@@ -7,6 +7,12 @@ typedef Error *EachObject(void *context, const Object *object);
 /* Edits as one revision; its outcome is printed. */
 CHECKED Error *change_send(Cli *cli, const Line *line, Mail__ObjectEdit **edits, size_t n_edits, int *ret_exit);
 
+/* For 'public-mailbox list': what leads to each.  instance NULL: of all. */
+typedef struct PublicAddresses PublicAddresses;
+CHECKED Error *public_addresses_ask(Cli *cli, const char *instance, PublicAddresses **ret_addresses);
+void public_addresses_free(PublicAddresses **addresses);
+const char *public_addresses_of(const PublicAddresses *addresses, const ObjectRef *mailbox); /* "no address": none */
+
 /* begin: with every part of the answer, before its objects; nothing is called when the controller refuses. */
 CHECKED Error *objects_each(Cli *cli, Mail__List *list, void (*begin)(void *context), EachObject *each, void *context);
 

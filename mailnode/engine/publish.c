@@ -5,19 +5,23 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define RIGHTS "dovecot-acl"
+#define RIGHTS PUBLISH_RIGHTS
 #define STATED "mailnode-acl"
+#define ANYONE "anyone"
 
-enum { BUSY_MS = 2000, ACL_BYTES_MAX = 1024 * 1024, NAME_OCTETS_MAX = 255 };
+enum { BUSY_MS = 2000, COMING_S = 10, ACL_BYTES_MAX = 1024 * 1024, NAME_OCTETS_MAX = 255 };
 
 /* A name as the model makes them: the agent is not trusted with paths. */
-static bool folder_valid(const char *name)
+bool publish_folder_valid(const char *name)
 {
     size_t len = strlen(name);
 
@@ -77,7 +81,7 @@ static Error *mailbox_there(const char *folder, const char *name, const char *ac
 {
     DEFER(xfree) char *path = NULL;
 
-    if (!name || !acl || !folder_valid(name))
+    if (!name || !acl || !publish_folder_valid(name))
         return error_new(ERROR_INVALID, "mail.db: a public mailbox has no name for a folder");
     path = xasprintf("%s/%s", folder, name);
     Error *err = maildir_there(path);
@@ -91,23 +95,36 @@ static Error *gone(const char *path)
     return unlink(path) == 0 || errno == ENOENT ? NULL : error_in(error_system("unlink"), "%s", path);
 }
 
-static Error *rights_away(const char *folder, const char *name)
+bool publish_stated(const char *path, const char *name)
 {
-    DEFER(xfree)
-    char *rights = xasprintf("%s/%s/" RIGHTS, folder, name), *stated = xasprintf("%s/%s/" STATED, folder, name),
-         *own = xasprintf("%s\n", name);
+    DEFER(xfree) char *stated = xasprintf("%s/" STATED, path), *own = xasprintf("%s\n", name);
     DEFER(buf_done) Buf there = {0};
 
     Error *err = file_read(stated, ACL_BYTES_MAX, &there);
-    if (err && err->code == ERROR_NOT_FOUND) {
-        error_free(&err);
-        return NULL; /* made by IMAP: its rights are its owners' */
-    }
-    bool renamed = !err && strncmp(buf_text(&there), own, strlen(own)) != 0;
+    bool is = !err && strncmp(buf_text(&there), own, strlen(own)) == 0;
     error_free(&err);
-    if (!renamed)
-        err = gone(rights);
-    return err ? err : gone(stated);
+    return is;
+}
+
+/* Has Dovecot made it just now, and not yet copied the list of the folder above? */
+static bool is_coming(const char *path)
+{
+    struct stat st;
+    time_t now = time(NULL);
+
+    return stat(path, &st) == 0 && st.st_mtime <= now && st.st_mtime + COMING_S > now;
+}
+
+/* One that was made or renamed by IMAP has the rights that its owners gave it. */
+static Error *rights_away(const char *folder, const char *name)
+{
+    DEFER(xfree)
+    char *path = xasprintf("%s/%s", folder, name), *stated = xasprintf("%s/" STATED, path),
+         *rights = xasprintf("%s/" RIGHTS, path);
+
+    if (publish_stated(path, name) || (access(rights, F_OK) != 0 && !is_coming(path)))
+        return rights_there(path, name, "");
+    return gone(stated);
 }
 
 static Error *is_stated(sqlite3 *db, sqlite3_stmt *query, const char *name, bool *ret_stated)
@@ -133,13 +150,95 @@ static Error *others_away(sqlite3 *db, const char *folder)
         err = error_new(ERROR_UNAVAILABLE, "mail.db: %s", sqlite3_errmsg(db));
     for (struct dirent *entry; !err && (entry = readdir(dir));) {
         bool stated = true;
-        if (folder_valid(entry->d_name))
+        if (publish_folder_valid(entry->d_name))
             err = is_stated(db, query, entry->d_name, &stated);
         if (!err && !stated)
             err = rights_away(folder, entry->d_name);
     }
     sqlite3_finalize(query);
     closedir(dir);
+    return err;
+}
+
+/* ---- who may make them ---- */
+
+/* "anyone" alone: who is in no other line has no right. */
+static bool line_closes(const char *line, size_t len)
+{
+    return strncmp(line, ANYONE, strlen(ANYONE)) == 0 && strspn(line + strlen(ANYONE), " ") == len - strlen(ANYONE);
+}
+
+static bool line_is_anyones(const char *line)
+{
+    return strncmp(line, ANYONE, strlen(ANYONE)) == 0 && strchr(" \n", line[strlen(ANYONE)]);
+}
+
+/* Creators have their rights wherever they are not in the list, nor anyone is: the list says that anyone has none. */
+static Error *list_close(const char *path, bool creators)
+{
+    DEFER(xfree) char *rights = xasprintf("%s/" RIGHTS, path);
+    DEFER(buf_done) Buf there = {0}, now = {0};
+    bool anyone = false;
+
+    Error *err = file_read(rights, ACL_BYTES_MAX, &there);
+    if (err && err->code == ERROR_NOT_FOUND) {
+        error_free(&err);
+        return NULL; /* Dovecot has yet to write it */
+    }
+    if (err)
+        return err;
+    for (const char *line = buf_text(&there), *next = NULL; *line; line = next) {
+        size_t len = strcspn(line, "\n");
+        next = line + len + (line[len] == '\n');
+        if (!creators && line_closes(line, len))
+            continue;
+        anyone = anyone || line_is_anyones(line);
+        buf_printf(&now, "%.*s\n", (int)len, line);
+    }
+    if (creators && !anyone)
+        buf_append_text(&now, ANYONE "\n");
+    return now.size == there.size ? NULL : file_write(rights, now.data, now.size, 0600, (gid_t)-1);
+}
+
+static Error *lists_close(const char *folder, bool creators)
+{
+    DEFER(dir_close) DIR *dir = opendir(folder);
+    Error *err = NULL;
+
+    if (!dir)
+        return error_in(error_system("open"), "%s", folder);
+    for (struct dirent *entry; !err && (entry = readdir(dir));) {
+        DEFER(xfree) char *path = xasprintf("%s/%s", folder, entry->d_name);
+        if (publish_folder_valid(entry->d_name))
+            err = list_close(path, creators);
+    }
+    return err;
+}
+
+static Error *creators_read(sqlite3 *db, char **ret_creators)
+{
+    sqlite3_stmt *query = NULL;
+
+    if (sqlite3_prepare_v2(db, "SELECT creators FROM policy", -1, &query, NULL) != SQLITE_OK)
+        return error_new(ERROR_UNAVAILABLE, "mail.db: %s", sqlite3_errmsg(db));
+    const char *creators = sqlite3_step(query) == SQLITE_ROW ? (const char *)sqlite3_column_text(query, 0) : NULL;
+    *ret_creators = xstrdup(creators ? creators : "");
+    sqlite3_finalize(query);
+    return NULL;
+}
+
+/* No list is open while somebody is in this one. */
+static Error *creators_there(sqlite3 *db, const char *folder)
+{
+    DEFER(xfree) char *rights = xasprintf("%s/" RIGHTS, folder), *creators = NULL;
+
+    Error *err = creators_read(db, &creators);
+    if (!err && !*creators)
+        err = gone(rights);
+    if (!err)
+        err = lists_close(folder, *creators);
+    if (!err && *creators && !says(rights, creators))
+        err = file_write(rights, creators, strlen(creators), 0600, (gid_t)-1);
     return err;
 }
 
@@ -189,14 +288,33 @@ static Error *publish_from(sqlite3 *db, const char *folder)
         err = each_there(db, folder);
     if (!err && open)
         err = others_away(db, folder);
+    if (!err && open)
+        err = creators_there(db, folder);
     return err;
+}
+
+/* One after the other: each reads what is newest when its turn has come. */
+static Error *turn_take(const char *folder, int *ret_fd)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+        Error *err = error_in(error_system(fd < 0 ? "open" : "flock"), "%s", folder);
+        fd_close(&fd);
+        return err;
+    }
+    *ret_fd = fd;
+    return NULL;
 }
 
 Error *publish(const char *mail_db, const char *folder)
 {
+    DEFER(fd_close) int turn = -1;
     sqlite3 *db = NULL;
-    Error *err = NULL;
 
+    Error *err = turn_take(folder, &turn);
+    if (err)
+        return err;
     if (sqlite3_open_v2(mail_db, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
         sqlite3_busy_timeout(db, BUSY_MS) != SQLITE_OK)
         err = error_new(ERROR_UNAVAILABLE, "mail.db: %s", db ? sqlite3_errmsg(db) : "no memory");

@@ -5,10 +5,24 @@
  *
  * What an owner has changed by IMAP (RFC 4314, SETACL) stays until something else is
  * stated: mailnode-acl beside dovecot-acl is what was stated last.  A mailbox that is
- * no longer stated loses its rights, and so is seen by nobody; its mail stays.
+ * no longer stated has an empty list, so nobody sees it; its mail stays.
+ *
+ * The list of the folder itself says who may make mailboxes.  Dovecot copies it to what is
+ * made there, and holds it against whoever no line of a mailbox's own list is for: so while
+ * it has somebody in it, each list has a line by which anyone has no right.
+ *
+ * Source: Dovecot 2.3, acl-backend.c: acl_backend_get_default_rights.
  */
 #pragma once
 #include "base/error.h"
 
+#include <stdbool.h>
+
+#define PUBLISH_RIGHTS "dovecot-acl"
+
 /* folder: PLACE_PUBLIC.  UNAVAILABLE: mail.db cannot be read; what was written before an error is right. */
 CHECKED Error *publish(const char *mail_db, const char *folder);
+
+/* Of an entry of that folder: is it a name as the model makes them, and was it stated by that name (path: where it is)? */
+bool publish_folder_valid(const char *name);
+bool publish_stated(const char *path, const char *name);

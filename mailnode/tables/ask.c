@@ -1,6 +1,8 @@
 #include "tables/ask.h"
 
+#include "base/alloc.h"
 #include "tables/inside.h"
+#include "tables/target.h"
 
 #include <string.h>
 
@@ -121,6 +123,24 @@ Error *tables_orphans(Tables *tables, const char *prefix, const char *after, uin
     Error *err =
         sql_start(&tables->sql, SQL_ORPHANS, &get, "tti", prefix ? prefix : "", after ? after : "", limit_of(limit));
     return err ? err : rows_each(tables, get, orphan_row, &to);
+}
+
+/* ---- names ---- */
+
+Error *tables_named(Tables *tables, const char *name, bool *ret_named)
+{
+    DEFER(xfree) char *folded = name_fold(name);
+    sqlite3_stmt *get = NULL;
+    bool named = false;
+
+    Error *err = sql_start(&tables->sql, SQL_NAMED, &get, "t", folded);
+    if (!err)
+        err = sql_row(&tables->sql, get, &named);
+    if (err)
+        return err;
+    sqlite3_reset(get);
+    *ret_named = named;
+    return NULL;
 }
 
 /* ---- the policy ---- */

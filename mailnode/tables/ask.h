@@ -35,5 +35,8 @@ CHECKED Error *tables_senders(Tables *tables, const char *name, const char *afte
 CHECKED Error *tables_orphans(Tables *tables, const char *prefix, const char *after, uint64_t limit,
                               Error *(*each)(void *context, const char *address, const char *missing), void *context);
 
+/* Has a user or group this name, or had it a moment ago?  Case is nothing. */
+CHECKED Error *tables_named(Tables *tables, const char *name, bool *ret_named);
+
 /* Octets; 0: unlimited. */
 CHECKED Error *tables_default_quota(Tables *tables, uint64_t *ret_quota);

@@ -143,7 +143,8 @@ static Error *touch_without_quota(Compute *compute)
     return err;
 }
 
-static Error *policy_before(Compute *compute, const char *quota, const char *retention, const char *senders)
+static Error *policy_before(Compute *compute, const char *quota, const char *retention, const char *senders,
+                            const char *creators)
 {
     sqlite3_stmt *get = NULL;
     bool got = false;
@@ -156,6 +157,8 @@ static Error *policy_before(Compute *compute, const char *quota, const char *ret
     compute->all_users_differ = strcmp(sql_column(get, 0), quota) != 0 || strcmp(sql_column(get, 1), retention) != 0;
     if (strcmp(sql_column(get, 2), senders) != 0)
         compute->touched->all = true; /* every address with a group in it */
+    if (strcmp(sql_column(get, 3), creators) != 0)
+        compute->settle.public = true;
     bool quota_differs = strcmp(sql_column(get, 0), quota) != 0;
     sqlite3_reset(get);
     return quota_differs ? touch_without_quota(compute) : NULL;
@@ -176,14 +179,15 @@ static Error *policy_settle(Compute *compute)
     const char *senders = compute->groups_send ? "groups" : "users";
     snprintf(quota, sizeof quota, "%" PRIu64, policy->default_quota);
     snprintf(retention, sizeof retention, "%" PRIu64, policy->spam_retention);
-    err = policy_before(compute, quota, retention, senders);
+    DEFER(xfree) char *creators = public_creators(policy);
+    err = policy_before(compute, quota, retention, senders, creators);
     if (!err)
         err = exempt_read(compute, policy);
     if (err)
         return err;
     bool match = policy->sender_login_match != MAIL__SENDER_LOGIN_MATCH__OFF;
     compute_row(compute, ROWS_POLICY,
-                (const char *const[]){"1", quota, retention, match ? match_senders : NULL, senders});
+                (const char *const[]){"1", quota, retention, match ? match_senders : NULL, senders, creators});
     return compute_settle(compute, ROWS_POLICY, "1", NULL);
 }
 

@@ -59,6 +59,7 @@ CHECKED Error *people_below(Compute *compute, const char *name); /* touches all 
 /* public.c */
 CHECKED Error *public_object(Compute *compute, const Object *object);
 CHECKED Error *public_named(Compute *compute, const char *name);
+char *public_creators(const Mail__Policy *policy); /* their rights as dovecot-acl has them; owned by the caller */
 
 /* addresses.c */
 CHECKED Error *address_object(Compute *compute,

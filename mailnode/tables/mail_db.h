@@ -24,7 +24,7 @@
 typedef struct Tables Tables;
 
 enum {
-    TABLES_SCHEMA = 2,         /* user_version */
+    TABLES_SCHEMA = 3,         /* user_version */
     TABLES_CHANGED_MAX = 1001, /* users who changed that are told by name; so many mean: perhaps more */
 };
 

@@ -50,6 +50,18 @@ static Error *acl_lines(const Mail__PublicMailbox *mailbox, char **ret_text)
     return NULL;
 }
 
+char *public_creators(const Mail__Policy *policy)
+{
+    DEFER(buf_done) Buf out = {0};
+
+    for (size_t i = 0; i < policy->n_public_creators; i++) {
+        const char *who = policy->public_creators[i], *name = strchr(who, ':') + 1;
+        identifier_add(&out, strncmp(who, "user:", 5) == 0 ? "user=" : "group=", name);
+        buf_append_text(&out, " " ACL_LETTERS_ALL "\n");
+    }
+    return xstrdup(buf_text(&out));
+}
+
 /* ---- who loses something ---- */
 
 /* Has this line's identifier these letters and more in 'now'? */

@@ -13,7 +13,7 @@ static const struct {
     const char *columns[ROW_CELLS_MAX];
 } tables[N_ROW_TABLES] = {
     [ROWS_GATE] = {"gate", 1, 3, {"one", "known", "rest"}},
-    [ROWS_POLICY] = {"policy", 1, 5, {"one", "quota", "spam_retention", "login", "senders"}},
+    [ROWS_POLICY] = {"policy", 1, 6, {"one", "quota", "spam_retention", "login", "senders", "creators"}},
     [ROWS_DOMAIN] = {"domain", 1, 4, {"name", "class", "verdict", "catchall"}},
     [ROWS_RCPT] = {"rcpt", 2, 5, {"local", "scope", "verdict", "dest", "senders"}},
     [ROWS_EXPAND] = {"expand", 2, 2, {"key", "target"}},

@@ -10,8 +10,10 @@ CREATE TABLE gate(one INTEGER PRIMARY KEY CHECK (one = 1), known TEXT, rest TEXT
 
 -- login: what applies to every login without a row of its own; quota and spam_retention stand in for NULL in userdb.
 -- senders: 'users', or 'groups' where members of a destination may send from an address, too.
+-- creators: who may make public mailboxes, with all rights, as dovecot-acl has it.
 CREATE TABLE policy(one INTEGER PRIMARY KEY CHECK (one = 1),
-                    quota INTEGER NOT NULL, spam_retention INTEGER NOT NULL, login TEXT, senders TEXT NOT NULL);
+                    quota INTEGER NOT NULL, spam_retention INTEGER NOT NULL, login TEXT, senders TEXT NOT NULL,
+                    creators TEXT NOT NULL);
 
 -- class '-' '-u' '-g' '-ug': its switches; '!' the pseudo-domains.  verdict: for names without a row in rcpt.
 CREATE TABLE domain(name TEXT PRIMARY KEY, class TEXT NOT NULL, verdict TEXT NOT NULL, catchall TEXT) WITHOUT ROWID;

@@ -11,7 +11,7 @@ static const struct {
 } texts[N_SQL] = {
     [SQL_STATE] = {"SELECT revision, digest, instance, complete, away FROM state"},
     [SQL_STATE_SET] = {"UPDATE state SET revision=?1, digest=?2, instance=?3, complete=?4, away=?5"},
-    [SQL_POLICY] = {"SELECT quota, spam_retention, senders FROM policy"},
+    [SQL_POLICY] = {"SELECT quota, spam_retention, senders, creators FROM policy"},
     [SQL_FACTS] = {"SELECT facts FROM standing WHERE name=?1"},
     /* Unordered: a sorter, or the index that has them in order already, costs more than the look-up. */
     [SQL_USER] = {"SELECT uuid, enabled FROM account WHERE kind='u' AND name=?1"},

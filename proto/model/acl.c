@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const char all_letters[ACL_LETTERS_SIZE] = "lrswipkxtea";
+static const char all_letters[ACL_LETTERS_SIZE] = ACL_LETTERS_ALL;
 
 static const struct {
     const char *word, *letters;

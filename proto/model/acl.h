@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 
+#define ACL_LETTERS_ALL "lrswipkxtea"
+
 enum { ACL_LETTERS_SIZE = 12 };
 
 typedef enum AclWho { ACL_USER, ACL_GROUP, ACL_ANYONE } AclWho;

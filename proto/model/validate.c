@@ -127,6 +127,19 @@ static Error *public_mailbox_check(const Object *object)
     return err;
 }
 
+static Error *policy_check(const Object *object)
+{
+    const Mail__Policy *policy = object->policy;
+
+    for (size_t i = 0; i < policy->n_public_creators; i++)
+        if (strncmp(policy->public_creators[i], "user:", 5) != 0 &&
+            strncmp(policy->public_creators[i], "group:", 6) != 0)
+            return error_hint(error_new(ERROR_INVALID, "public-creators '%s': a user or a group of the directory",
+                                        policy->public_creators[i]),
+                              "write user:NAME or group:NAME");
+    return NULL;
+}
+
 static Error *settings_check(const Object *object)
 {
     const Mail__Settings *settings = object->settings;
@@ -199,6 +212,8 @@ static Error *kind_check(const Object *object)
         return address_check(object);
     case MAIL__OBJECT__BODY_PUBLIC_MAILBOX:
         return public_mailbox_check(object);
+    case MAIL__OBJECT__BODY_POLICY:
+        return policy_check(object);
     case MAIL__OBJECT__BODY_SETTINGS:
         return settings_check(object);
     case MAIL__OBJECT__BODY_FILTER:

@@ -1,5 +1,6 @@
 """Section 6: public mailboxes, with real IMAP clients on the real daemons."""
 import imaplib
+import json
 import os
 import re
 import threading
@@ -65,7 +66,7 @@ def rights(imap, name):
     words = re.findall(r'"(?:[^"\\]|\\.)*"|\S+', text)[1:]
     words = [re.sub(r"\\(.)", r"\1", w[1:-1]) if w.startswith('"') else w for w in words]
     # c and d are those of RFC 2086, which servers add (RFC 4314 2.1.1).
-    return {who: "".join(sorted(set(has) - set("cd"))) for who, has in zip(words[::2], words[1::2])}
+    return {who: "".join(sorted(set(has) - set("cd"))) for who, has in zip(words[::2], words[1::2]) if has}
 
 
 def letters(text):
@@ -416,3 +417,101 @@ def test_removed_and_brought_back(mail):
         assert len(messages(alice, "Gone/Deep")) == 3, "its mail returns with the name in any case"
     c.ctl("public-mailbox remove Gone/Deep --yes")
     c.ctl("address remove also@example.org")
+
+
+def said(imap, *words):
+    """OK, NO or BAD."""
+    try:
+        return imap.link._simple_command(*words)[0]
+    except imaplib.IMAP4.error:
+        return "BAD"
+
+
+def table(c):
+    """{name: (acl, addresses)} as 'public-mailbox list' prints them."""
+    lines = [re.split(r"  +", line.rstrip()) for line in c.ctl("public-mailbox list").out.splitlines()[1:]]
+    return {line[0]: (line[-2], line[-1]) for line in lines}
+
+
+def made(c, *names, timeout=60):
+    wait_until(lambda: set(names) <= set(table(c)), lambda: f"{names} are listed: {table(c)}", timeout, every=0.1)
+
+
+@pytest.mark.spec("F-055", "F-056")
+def test_made_by_imap(public):
+    """By those of the policy at the top, by those with 'k' below; listed with rights and address; managed like others."""
+    node, c = public, public.cluster
+    ledger = PublicLedger(node)
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert said(alice, "CREATE", '"Public/Early"') == "NO", "by default nobody may"
+        for wrong in ("public:Postmaster", "x@example.org", "role:all"):
+            assert "public-creators" in c.ctl(f"policy set public-creators={wrong}", code=3).err
+        c.ctl("policy set public-creators=user:alice")
+        wait_until(lambda: said(alice, "CREATE", '"Public/Plans"') == "OK", "alice may", 10, every=0.2)
+        assert said(bob, "CREATE", '"Public/Bobs"') == "NO"
+        made(c, "Plans")
+        assert table(c)["Plans"] == ("user:alice:full", "plans@*")
+        last = json.loads(c.ctl("history public-mailbox/Plans -o json").out)
+        assert "users of mx1" in str(last) and "IMAP" in str(last), last
+        assert rights(alice, "Plans") == {"alice": letters(NOBODY)} and rights(bob, "Plans") is None
+        assert listed(bob) == set() and listed(alice) == {"Plans"}, "what others have stays theirs"
+        ledger.send(["plans@example.org"], {"public:Plans": 1})
+        ledger.settle()
+
+        # nested, by who has 'k' there; with the rights of the one above
+        assert said(alice, "SETACL", '"Public/Plans"', "bob", "lrsk") == "OK"
+        wait_until(lambda: said(bob, "CREATE", '"Public/Plans/2027/Autumn"') == "OK", "bob may below", 10, every=0.2)
+        made(c, "Plans/2027/Autumn")
+        assert table(c)["Plans/2027/Autumn"] == ("user:alice:full,user:bob:lrsk", "no address")
+        assert said(bob, "CREATE", '"Public/Bobs"') == "NO"
+        assert said(bob, "DELETE", '"Public/Plans/2027/Autumn"') == "NO", "without the right x"
+
+    # mailctl manages it; who loses a right loses his session
+    c.ctl("public-mailbox set Plans/2027/Autumn acl=user:bob:read")
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert listed(bob) == {"Plans", "Plans/2027/Autumn"}
+        assert listed(alice) == {"Plans"}, "creators have no right to what is another's"
+    c.ctl("public-mailbox remove Plans/2027/Autumn --yes")
+    c.ctl("public-mailbox set Plans acl=")
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        assert listed(alice) == listed(bob) == set(), "nobody: not even creators"
+    c.ctl("public-mailbox set Plans acl=user:alice:full")
+
+    with node.imap("alice") as alice, node.imap("bob") as bob:
+        # names that are taken, or no local part
+        c.ctl("address add held@example.org to=bob")
+        names = {"Bob": "no address", "SALES": "no address", "Held": "no address", "Änderung": "no address",
+                            "With Space": "no address", "Free": "free@*"}
+        for name in names:
+            assert said(alice, "CREATE", quoted("Public/" + mutf7(name))) == "OK"
+        made(c, *names)
+        assert {name: table(c)[name][1] for name in names} == names
+        c.ctl("address remove held@example.org")
+        assert node.rcpt("free@example.org").startswith("250")
+
+        # names that the model does not have are told, and stay with their owner
+        assert said(alice, "CREATE", '"Public/INBOX"') == "OK"
+        wait_until(lambda: "public folders without a name" in c.ctl("events").out, "it is told", 30, every=0.2)
+        assert "INBOX" not in table(c)
+
+        # by IMAP what is listed is emptied, never unlisted; another name is another mailbox
+        assert said(alice, "DELETE", '"Public/Free"') == "OK"
+        wait_until(lambda: os.path.isdir(folder(node, "Free")), "it is back, empty", 30, every=0.1)
+        assert "Free" in table(c)
+        assert said(alice, "RENAME", '"Public/Plans"', '"Public/Ideas"') == "OK"
+        made(c, "Ideas")
+        assert table(c)["Ideas"] == ("user:alice:full", "ideas@*") and len(messages(alice, "Ideas")) == 1
+        wait_until(lambda: opens(alice, "Plans"), "the old one is there", 30, every=0.1)
+        assert messages(alice, "Plans") == []
+        assert said(alice, "DELETE", '"Public/INBOX"') == "OK"
+
+        # by a group of the policy
+        c.ctl("policy set public-creators=group:sales")
+        assert not os.path.exists(folder(node, "Late"))
+        wait_until(lambda: said(alice, "CREATE", '"Public/Late"') == "NO" or said(alice, "DELETE", '"Public/Late"') != "OK",
+                   "alice may no more", 10, every=0.2)
+    with node.imap("bob") as bob:
+        wait_until(lambda: said(bob, "CREATE", '"Public/Groups"') == "OK", "a member may", 10, every=0.2)
+        made(c, "Groups")
+        assert table(c)["Groups"] == ("group:sales:full", "groups@*")
+    c.ctl("policy set public-creators=")

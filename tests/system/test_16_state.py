@@ -100,7 +100,7 @@ def everything(c):
     c.ctl("domain remove gone.example.org --yes")
     c.ctl("mailbox set alice enabled=no forward=a@b.example.com,c@d.example.com keep-copy=no quota=1536Mi spam-retention=3d")
     c.ctl("mailbox set bob quota=unlimited spam-retention=off")
-    c.ctl("policy set default-quota=500M spam-retention=20d sender-login-match=include-groups sender-login-exempt=alice")
+    c.ctl("policy set default-quota=500M spam-retention=20d sender-login-match=include-groups sender-login-exempt=alice public-creators=alice,group:sales")
     c.ctl("domain set example.org user-addresses=no group-addresses=yes catch-all=user:bob description='no'")
     c.ctl("instance set main listen=127.0.0.1,::1 running=no")
 

@@ -173,6 +173,47 @@ def test_a_node_gets_only_what_is_its_own(site_shared):
     node.start(wait=True)
 
 
+@pytest.mark.spec("F-055", "S36")
+def test_a_node_makes_public_mailboxes_of_its_own_and_not_many(site_shared):
+    """What it says that users made by IMAP: only what is a public mailbox, never over what is there, so many within a minute."""
+    c = site_shared
+    node = c["mx1"]
+    before = set(c.ctl("export").out.splitlines())
+    c.ctl("public-mailbox add Board acl=user:bob:read")
+    c.ctl("address add taken@example.org to=bob")
+    node.stop()
+    hostile = ["", "../x", "a.b", "INBOX", "a*", "/a", "a//b", "x" * 300, "line\nbreak", "\u202e", " lead", "e\u0301"]
+    with c.peer((node.identity["public_key"], node.identity["secret_key"])) as peer:
+        peer.send(body("hello", schema=1, release="1.0.0", revision=0, boot_id=node.boot_id))
+        peer.expect("standing")
+        while not (delta := peer.expect("delta")).last:
+            pass
+        report = body("report", made=[{"name": n, "acl": ["anyone:full"], "taken": False} for n in hostile] +
+                      [{"name": "Board", "acl": ["anyone:full"]}, {"name": "Taken", "acl": ["anyone:read"]},
+                       {"name": "Bad", "acl": ["anyone:everything"]}, {"name": "Twice", "acl": ["user:bob:read", "user:bob:full"]}] +
+                      [{"name": f"Flood{i}", "acl": ["user:bob:read"]} for i in range(200)])
+        peer.send(report)   # not yet at the newest revision
+        said = delta.delta
+        peer.send(body("applied", revision=said.to_revision, chain=said.to_chain, digest=said.to_digest,
+                       config_revision=said.to_revision))
+        report.ClearField("id")
+        peer.send(report)
+        wait_until(lambda: "Flood0" in c.ctl("public-mailbox list -o name").out, "some are made")
+        peer.send(body("report", made=[{"name": "Later", "acl": []}]))
+        assert silent_or_failure(peer, 0.3) is True
+    names = set(c.ctl("public-mailbox list -o name").out.split()) - {"Postmaster"}
+    made = {n for n in names if n.startswith("Flood")}
+    assert names - made == {"Board", "Taken"} and 0 < len(made) <= 60, names
+    assert "user:bob:read" in c.ctl("public-mailbox show Board").out and "anyone" not in c.ctl("public-mailbox show Board").out
+    addresses = set(c.ctl("address list -o name").out.split())
+    assert "taken@*" not in addresses and "flood0@*" in addresses
+    node.start(wait=True)
+    for name in names:
+        c.ctl(f"public-mailbox remove {name} --yes")
+    c.ctl("address remove taken@example.org")
+    assert set(c.ctl("export").out.splitlines()) == before, "and nothing else"
+
+
 @pytest.mark.spec("S37", "R21")
 def test_replay_of_an_admins_words_to_the_enrolment_and_node_doors(site_shared):
     """A recorded change is worth nothing anywhere but on the link that it was said on."""

@@ -21,6 +21,7 @@
 static char root[] = "/tmp/verbs.XXXXXX";
 static Path socket_path;
 static Happened *happened;
+static Made *made;
 static Supervise *supervise;
 static Change *change;
 static Verbs *verbs;
@@ -34,9 +35,12 @@ static int setup(void **state)
     socket_path = path_in(root, "run/mailnode/engine/engine.sock");
     ok(layout_make(root));
     happened = happened_new();
+    made = made_new(root, happened);
     ok(supervise_new(root, happened, &supervise));
     ok(change_new(root, supervise, happened, &change));
-    ok(verbs_new(&(VerbsParts){.root = root, .change = change, .supervise = supervise, .happened = happened}, &verbs));
+    ok(verbs_new(
+        &(VerbsParts){.root = root, .change = change, .supervise = supervise, .happened = happened, .made = made},
+        &verbs));
     return 0;
 }
 
@@ -44,6 +48,7 @@ static int teardown(void **state)
 {
     (void)state;
     verbs_free(&verbs);
+    made_free(&made);
     change_free(&change);
     supervise_free(&supervise);
     happened_free(&happened);
@@ -515,9 +520,10 @@ static void a_second_one_is_refused(void **state)
 {
     Verbs *second = NULL;
     (void)state;
-    fails(
-        verbs_new(&(VerbsParts){.root = root, .change = change, .supervise = supervise, .happened = happened}, &second),
-        ERROR_CONFLICT, "engine.sock: pid ");
+    fails(verbs_new(
+              &(VerbsParts){.root = root, .change = change, .supervise = supervise, .happened = happened, .made = made},
+              &second),
+          ERROR_CONFLICT, "engine.sock: pid ");
 }
 
 int main(void)

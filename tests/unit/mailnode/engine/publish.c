@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "sql.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -20,6 +21,8 @@ static int setup(void **state)
     snprintf(store, sizeof store, "%s/public", folder);
     sql_run(path, "CREATE TABLE gate(one INTEGER PRIMARY KEY, known TEXT, rest TEXT);"
                   "CREATE TABLE public(name TEXT PRIMARY KEY, key TEXT, folder TEXT, acl TEXT) WITHOUT ROWID;"
+                  "CREATE TABLE policy(one INTEGER PRIMARY KEY, creators TEXT NOT NULL);"
+                  "INSERT INTO policy VALUES(1, '');"
                   "INSERT INTO gate VALUES(1, NULL, NULL);");
     return mkdir(store, 0700);
 }
@@ -61,7 +64,7 @@ static void folders_and_rights(void **state)
     sql_run(path, "UPDATE public SET acl='anyone l'||char(10) WHERE name='Sales'; DELETE FROM public WHERE name='A/B'");
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "anyone l\n");
-    file_is(".A.B/dovecot-acl", NULL);
+    file_is(".A.B/dovecot-acl", "");
     file_is(".A.B/maildirfolder", ""); /* its mail stays */
 }
 
@@ -85,6 +88,39 @@ static void what_owners_did_stays(void **state)
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "anyone ls\n");
     file_is(".New/dovecot-acl", "anyone r\n");
+}
+
+/* While somebody may make mailboxes, every list says that anyone else has no right; what owners did stays. */
+static void creators(void **state)
+{
+    DEFER(xfree) char *old = xasprintf("%s/.Old", store);
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+
+    (void)state;
+    sql_run(path,
+            "INSERT INTO public VALUES('Sales','k','.Sales','\"user=a\" lr'||char(10)), ('All','l','.All','anyone "
+            "lr'||char(10)), ('None','m','.None','');");
+    assert_int_equal(mkdir(old, 0700), 0); /* of a time without lists */
+    assert_int_equal(utimensat(AT_FDCWD, old, long_ago, 0), 0);
+    ok(publish(path, store));
+    file_is("dovecot-acl", NULL);
+    file_is(".Sales/dovecot-acl", "\"user=a\" lr\n");
+    file_put(".Sales/dovecot-acl", "user=a lr\nuser=b l\n");
+    sql_run(path, "UPDATE policy SET creators='\"user=c\" lrk'||char(10)");
+    ok(publish(path, store));
+    file_is("dovecot-acl", "\"user=c\" lrk\n");
+    file_is(".Sales/dovecot-acl", "user=a lr\nuser=b l\nanyone\n");
+    file_is(".All/dovecot-acl", "anyone lr\n");
+    file_is(".None/dovecot-acl", "anyone\n");
+    file_is(".Old/dovecot-acl", "anyone\n");
+    sql_run(path, "DELETE FROM public WHERE name='Sales'");
+    ok(publish(path, store));
+    file_is(".Sales/dovecot-acl", "anyone\n");
+    sql_run(path, "UPDATE policy SET creators=''");
+    ok(publish(path, store));
+    file_is("dovecot-acl", NULL);
+    file_is(".None/dovecot-acl", "");
+    file_is(".All/dovecot-acl", "anyone lr\n");
 }
 
 /* Whoever writes mail.db names no other place. */
@@ -122,10 +158,8 @@ static void nothing_is_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(folders_and_rights),
-        TEST(what_owners_did_stays),
-        TEST(hostile_folders),
-        TEST(nothing_is_known),
+        TEST(folders_and_rights), TEST(what_owners_did_stays), TEST(creators),
+        TEST(hostile_folders),    TEST(nothing_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

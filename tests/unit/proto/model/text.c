@@ -108,6 +108,7 @@ static const char every_kind[] = "version: 1\n"
                                  "    spam_retention: 20d\n"
                                  "    sender_login_match: include-groups\n"
                                  "    sender_login_exempt: [alice]\n"
+                                 "    public_creators: [user:alice, group:sales]\n"
                                  "  - kind: settings\n"
                                  "    instance: main\n"
                                  "    message_size: 50M\n"
@@ -200,7 +201,7 @@ static const char every_kind_json[] =
     "{\"kind\":\"domain\",\"instance\":\"main\",\"name\":\"xn--exmple-cua.org\",\"user_addresses\":false,"
     "\"group_addresses\":true,\"catch_all\":\"user:bob\",\"description\":\"no\",\"dkim\":false},\n"
     "{\"kind\":\"policy\",\"instance\":\"main\",\"default_quota\":\"500M\",\"spam_retention\":\"20d\","
-    "\"sender_login_match\":\"include-groups\",\"sender_login_exempt\":[\"alice\"]},\n"
+    "\"sender_login_match\":\"include-groups\",\"sender_login_exempt\":[\"alice\"],\"public_creators\":[\"user:alice\",\"group:sales\"]},\n"
     "{\"kind\":\"settings\",\"instance\":\"main\",\"message_size\":\"50M\",\"queue_lifetime\":\"2d\","
     "\"delay_warning\":\"4h\",\"junk\":false,\"junk_folder\":\"Junk/2\",\"login_mode\":\"security\","
     "\"over_quota\":\"reject\",\"restore_reserve\":\"2G\",\"shared_seen\":false},\n"
@@ -263,7 +264,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
         fail_msg("%s", err->what);
     assert_int_equal(yaml.n, 16);
     same_text(buf_text(&yaml.places),
-              "f:3 f:6 f:12 f:19 f:24 f:32 f:38 f:49 f:56 f:60 f:64 f:71 f:79 f:88 f:92 f:101 ");
+              "f:3 f:6 f:12 f:19 f:24 f:32 f:39 f:50 f:57 f:61 f:65 f:72 f:80 f:89 f:93 f:102 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
