@@ -65,7 +65,9 @@ static Object *object_of(const Make *make, const Mail__PublicMade *made)
     DEFER(object_free) Object *object = NULL;
     DEFER(xfree) char *name = NULL;
 
-    Error *err = name_normalise(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, made->name ? made->name : "", &name);
+    if (!made->name)
+        return NULL;
+    Error *err = name_normalise(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, made->name, &name);
     if (!err && strcmp(name, made->name) == 0) {
         object = object_new(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, make->instance, name);
         object->public_mailbox->acl = xcalloc(made->n_acl + 1, sizeof *object->public_mailbox->acl);

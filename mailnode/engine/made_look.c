@@ -21,6 +21,7 @@ enum { ACL_FILE_BYTES_MAX = 1024 * 1024, ENTRIES_MAX = 1000 };
 typedef struct Rights {
     char *entries[ENTRIES_MAX];
     size_t n, bytes;
+    bool any; /* somebody has, or loses, something */
 } Rights;
 
 static void rights_drop(Rights *rights, size_t at)
@@ -107,12 +108,15 @@ static bool line_take(char *line, Rights *rights, Rights *lost)
 
     if (!*line || *line == '#')
         return true;
-    if (!line_split(line, &who, &letters))
+    if (!line_split(line, &who, &letters)) {
+        rights->any = true;
         return false;
+    }
     letters[strcspn(letters, ": \t\r")] = '\0';
     bool takes = *who == '-';
     if (!*letters)
         return !takes;
+    rights->any = true;
     char *entry = entry_of(who + takes, letters);
     if (entry)
         rights_add(takes ? lost : rights, entry);
@@ -187,7 +191,8 @@ static Error *folder_look(const char *path, const char *folder, MadeEach *each, 
     error_free(&err);
     if (text.size)
         rights_read((char *)(uintptr_t)buf_text(&text), &rights);
-    each(context, folder, name, rights.entries, rights.n);
+    if (rights.any) /* otherwise it was removed, and waits to be undeleted */
+        each(context, folder, name, rights.entries, rights.n);
     return NULL;
 }
 

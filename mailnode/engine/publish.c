@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #define RIGHTS PUBLISH_RIGHTS
-#define STATED "mailnode-acl"
+#define STATED PUBLISH_STATED
 #define ANYONE "anyone"
 
 enum { BUSY_MS = 2000, COMING_S = 10, ACL_BYTES_MAX = 1024 * 1024, NAME_OCTETS_MAX = 255 };
@@ -115,16 +116,18 @@ static bool is_coming(const char *path)
     return stat(path, &st) == 0 && st.st_mtime <= now && st.st_mtime + COMING_S > now;
 }
 
-/* One that was made or renamed by IMAP has the rights that its owners gave it. */
+/* The list is emptied, not removed: without one it would look as if Dovecot was just making the folder.  One that was made or
+ * renamed by IMAP has the rights that its owners gave it. */
 static Error *rights_away(const char *folder, const char *name)
 {
     DEFER(xfree)
     char *path = xasprintf("%s/%s", folder, name), *stated = xasprintf("%s/" STATED, path),
          *rights = xasprintf("%s/" RIGHTS, path);
+    Error *err = NULL;
 
     if (publish_stated(path, name) || (access(rights, F_OK) != 0 && !is_coming(path)))
-        return rights_there(path, name, "");
-    return gone(stated);
+        err = file_write(rights, "", 0, 0600, (gid_t)-1);
+    return err ? err : gone(stated);
 }
 
 static Error *is_stated(sqlite3 *db, sqlite3_stmt *query, const char *name, bool *ret_stated)
@@ -222,19 +225,18 @@ static Error *creators_read(sqlite3 *db, char **ret_creators)
     if (sqlite3_prepare_v2(db, "SELECT creators FROM policy", -1, &query, NULL) != SQLITE_OK)
         return error_new(ERROR_UNAVAILABLE, "mail.db: %s", sqlite3_errmsg(db));
     const char *creators = sqlite3_step(query) == SQLITE_ROW ? (const char *)sqlite3_column_text(query, 0) : NULL;
+    free(*ret_creators);
     *ret_creators = xstrdup(creators ? creators : "");
     sqlite3_finalize(query);
     return NULL;
 }
 
 /* No list is open while somebody is in this one. */
-static Error *creators_there(sqlite3 *db, const char *folder)
+static Error *creators_there(const char *folder, const char *creators)
 {
-    DEFER(xfree) char *rights = xasprintf("%s/" RIGHTS, folder), *creators = NULL;
+    DEFER(xfree) char *rights = xasprintf("%s/" RIGHTS, folder);
 
-    Error *err = creators_read(db, &creators);
-    if (!err && !*creators)
-        err = gone(rights);
+    Error *err = *creators ? NULL : gone(rights);
     if (!err)
         err = lists_close(folder, *creators);
     if (!err && *creators && !says(rights, creators))
@@ -279,18 +281,20 @@ static Error *is_open(sqlite3 *db, bool *ret_open)
 /* One transaction: what is there and what is not any more are of one revision. */
 static Error *publish_from(sqlite3 *db, const char *folder)
 {
+    DEFER(xfree) char *creators = xstrdup("");
     bool open = false;
 
     if (sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         return error_new(ERROR_UNAVAILABLE, "mail.db: %s", sqlite3_errmsg(db));
     Error *err = is_open(db, &open);
-    if (!err && open)
+    if (err || !open)
+        return err;
+    err = creators_read(db, &creators);
+    if (!err)
         err = each_there(db, folder);
-    if (!err && open)
+    if (!err)
         err = others_away(db, folder);
-    if (!err && open)
-        err = creators_there(db, folder);
-    return err;
+    return err ? err : creators_there(folder, creators);
 }
 
 /* One after the other: each reads what is newest when its turn has come. */

@@ -5,7 +5,7 @@
  *
  * What an owner has changed by IMAP (RFC 4314, SETACL) stays until something else is
  * stated: mailnode-acl beside dovecot-acl is what was stated last.  A mailbox that is
- * no longer stated has an empty list, so nobody sees it; its mail stays.
+ * no longer stated loses its rights, and so is seen by nobody; its mail stays.
  *
  * The list of the folder itself says who may make mailboxes.  Dovecot copies it to what is
  * made there, and holds it against whoever no line of a mailbox's own list is for: so while
@@ -19,6 +19,7 @@
 #include <stdbool.h>
 
 #define PUBLISH_RIGHTS "dovecot-acl"
+#define PUBLISH_STATED "mailnode-acl"
 
 /* folder: PLACE_PUBLIC.  UNAVAILABLE: mail.db cannot be read; what was written before an error is right. */
 CHECKED Error *publish(const char *mail_db, const char *folder);

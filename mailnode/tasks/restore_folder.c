@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/proc.h"
+#include "engine/publish.h"
 #include "tables/places.h"
 #include "tasks/manifest.h"
 #include "tasks/restic.h"
@@ -101,12 +102,12 @@ static Error *old_one(const Restore *restore)
         "it would go: say --yes");
 }
 
-/* A public mailbox is there as long as it is stated: then it has its list of rights. */
+/* A public mailbox is there as long as it is stated, and notes by what. */
 static Error *public_there(const Restore *restore)
 {
-    DEFER(xfree) char *rights = xasprintf("%s/dovecot-acl", restore->family->base);
+    DEFER(xfree) char *stated = xasprintf("%s/" PUBLISH_STATED, restore->family->base);
 
-    if (faccessat(restore->store, rights, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    if (faccessat(restore->store, stated, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return NULL;
     return error_new(ERROR_NOT_FOUND, "there is no public mailbox %s", restore->family->mailbox);
 }

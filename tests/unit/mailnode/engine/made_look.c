@@ -73,14 +73,18 @@ static const struct {
     {"user=alice lrs\nanyone lr\n\"user=open lrs\n", " user:alice:read"},
     {"anyone lrQ\n", ""},
     {"user=../../x:y lrs\n", ""},
-    {"", ""},
+    {"group=sales lrs\n-user=bob l\n", ""},
+    /* nobody has anything: it was removed */
+    {"", NULL},
+    {"anyone\n", NULL},
+    {"user=alice\nanyone \n", NULL},
 };
 
 static void rights_of_lists(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        DEFER(xfree) char *wanted = xasprintf(".A.B=A/B%s\n", lists[i].entries);
+        DEFER(xfree) char *wanted = lists[i].entries ? xasprintf(".A.B=A/B%s\n", lists[i].entries) : xstrdup("");
         put(".A.B", "dovecot-acl", lists[i].file);
         if (strcmp(look(5), wanted) != 0)
             fail_msg("%s: %s", lists[i].file, buf_text(&seen));
