@@ -129,8 +129,12 @@ static Error *dest_posters(Dest *dest, const Mail__PublicMailbox *mailbox)
     for (size_t i = 0; !err && i < mailbox->n_acl; i++) {
         DEFER(acl_done) AclEntry entry = {.name = NULL};
         err = acl_read(mailbox->acl[i], &entry);
-        if (err || entry.who == ACL_ANYONE || !strchr(entry.letters, 'p'))
+        if (err || !strchr(entry.letters, 'p'))
             continue;
+        if (entry.who == ACL_ANYONE) {
+            names_add(&dest->senders, SENDERS_ANYONE);
+            continue;
+        }
         if (entry.who == ACL_USER) {
             sender_add(dest, entry.name, NULL);
             continue;
@@ -195,7 +199,9 @@ static char *list(Names *names)
 
 static void rcpt_row(Dest *dest, const char *local, const char *scope, bool internal)
 {
-    DEFER(xfree) char *targets = list(&dest->targets), *senders = list(&dest->senders);
+    DEFER(xfree) char *targets = list(&dest->targets);
+    DEFER(xfree)
+    char *senders = names_have(&dest->senders, SENDERS_ANYONE) ? xstrdup(SENDERS_ANYONE) : list(&dest->senders);
 
     compute_row(dest->compute, ROWS_RCPT,
                 (const char *const[]){local, scope, verdict_of(dest->standing, internal),

@@ -14,9 +14,10 @@
 #define CANARY_TARGET "canary@" MAILBOX_DOMAIN
 
 /* The winner of F-079 for %u@%d.  Through the row of the domain, so that a class is never taken for a domain's name. */
-#define QUERY_BEST(column)                                                                                             \
-    "SELECT r." column " FROM domain d CROSS JOIN rcpt r ON r.local='%u' AND r.scope IN (d.name, d.class)"             \
+#define QUERY_BEST_FROM                                                                                                \
+    " FROM domain d CROSS JOIN rcpt r ON r.local='%u' AND r.scope IN (d.name, d.class)"                                \
     " WHERE d.name='%d' ORDER BY r.scope DESC LIMIT 1"
+#define QUERY_BEST(column) "SELECT r." column QUERY_BEST_FROM
 
 /* Without a row in gate the tables are empty: that must not answer 554. */
 #define QUERY_GATE                                                                                                     \
@@ -33,7 +34,11 @@
 /* Meets only the '@domain' probe: '%s' of any other key is no domain's name without its first character. */
 #define QUERY_CATCHALL                                                                                                 \
     "SELECT catchall FROM domain WHERE name=substr('%s',2) AND substr('%s',1,1)='@' AND catchall IS NOT NULL"
-#define QUERY_SENDERS QUERY_BEST("senders")
+/* In place of a list of senders: every user.  No user can have this name. */
+#define SENDERS_ANYONE "anyone="
+#define QUERY_SENDERS                                                                                                  \
+    "SELECT CASE r.senders WHEN '" SENDERS_ANYONE                                                                      \
+    "' THEN (SELECT group_concat(name) FROM userdb) ELSE r.senders END" QUERY_BEST_FROM
 /* Is this address one of a relay client's?  Postfix asks with the whole address (IPv4 also where it came in IPv6's
  * clothes), and with the client's host name: what is neither digits and dots nor has a colon is no address.  '::' is
  * written out ('0:' as often as groups are missing; of the empty one at an end comes a group by itself), then the address

@@ -1,6 +1,7 @@
 #include "tables/sql.h"
 
 #include "seal/digest.h"
+#include "tables/queries.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -69,7 +70,8 @@ static const struct {
     /* Through the row of the domain, as QUERY_BEST does: the specific row wins, whoever may send from it. */
     [SQL_SENDERS] = {"SELECT r.local||'@'||d.name AS address FROM rcpt r CROSS JOIN domain d"
                      " ON d.name=r.scope OR d.class=r.scope"
-                     " WHERE instr(','||r.senders||',', ','||?1||',')>0 AND d.class<>'!'"
+                     " WHERE (r.senders='" SENDERS_ANYONE "' OR instr(','||r.senders||',', ','||?1||',')>0)"
+                     " AND d.class<>'!'"
                      " AND (d.name=r.scope OR NOT EXISTS"
                      " (SELECT 1 FROM rcpt s WHERE s.local=r.local AND s.scope=d.name))"
                      " AND r.local||'@'||d.name>?2 ORDER BY address LIMIT ?3"},

@@ -357,6 +357,56 @@ def test_senders(mail, people):
     c.ctl("settings set queue-lifetime=")
 
 
+@pytest.mark.spec("F-150", "F-084")
+def test_senders_of_public_mailboxes(mail, people):
+    """With include-groups: who has the right p there, himself, by a group, or because anyone has; as listed, so accepted."""
+    c = mail.cluster
+    c.ctl("group add crew members=alice,carol")
+    for name, acl in (("own", "user:bob:lrsp,user:alice:lrs"), ("crews", "group:crew:lp,user:bob:full"), ("open", "anyone:lp"),
+                      ("shut", "anyone:lrs,group:crew:lr"), ("nobody", "")):
+        c.ctl(f"public-mailbox add {name} acl={acl} address={name}@*")
+    c.ctl("address add open@example.org to=bob")     # there open is bob's alone
+    c.ctl("domain add example.net -i main")
+    box = ("own", "crews", "open", "shut", "nobody", "Own", "own+tag")
+    mail.override("postfix.d/many.cf", "smtpd_soft_error_limit = 1000\nsmtpd_hard_error_limit = 1000\n")
+    c.ctl("settings set queue-lifetime=4d")     # takes the override along
+
+    def agree(user, wanted):
+        """The list is this, and SMTP takes it and no more."""
+        said = set(c.ctl(f"user senders {user} -o json").json["items"])
+        assert {a for a in said if a.split("@")[0] in box} == wanted, (user, said)
+        with submission(mail, user) as session:
+            for local in box:
+                for domain in ("example.org", "example.net"):
+                    plain = f"{local.lower().split('+')[0]}@{domain}"
+                    answer = session.rcpt("alice@example.org", f"{local}@{domain}")
+                    assert answer.startswith("250" if plain in said else "553 5.7.1"), (user, local, domain, answer)
+
+    def of(*locals_):
+        return {f"{local}@{domain}" for local in locals_ for domain in ("example.org", "example.net")}
+    c.ctl("policy set sender-login-match=on")
+    agree("alice", set())
+    c.ctl("policy set sender-login-match=include-groups")
+    agree("alice", of("crews", "open") - {"open@example.org"})
+    agree("bob", of("own", "crews", "open"))
+    agree("carol", of("crews", "open") - {"open@example.org"})
+    c.ctl("public-mailbox set own acl=user:alice:p")
+    c.ctl("group set crew members=carol")
+    c.ctl("public-mailbox set open acl=user:carol:lr")
+    wait_until(lambda: "crews@example.org" not in c.ctl("user senders alice").out, "alice has left the crew")
+    agree("alice", of("own"))
+    agree("bob", of("crews") | {"open@example.org"})
+    agree("carol", of("crews"))
+    c.ctl("policy set sender-login-match=")
+    c.ctl("address remove open@example.org")
+    for name in ("own", "crews", "open", "shut", "nobody"):
+        c.ctl(f"public-mailbox remove {name} --yes")
+    for command in ("group remove crew --yes", "domain remove example.net --purge --yes"):
+        c.ctl(command)
+    mail.override("postfix.d/many.cf", None)
+    c.ctl("settings set queue-lifetime=")
+
+
 def test_when_a_message_was_saved_outlives_a_backup(mail):
     """A backup makes a link to each message, which moves its ctime; expiry goes by the time that Dovecot has noted before."""
     ledger = Ledger(mail)

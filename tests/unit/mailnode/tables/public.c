@@ -94,9 +94,12 @@ static void posters_may_send(void **state)
     (void)state;
     state_policy(&stated, MAIL__SENDER_LOGIN_MATCH__INCLUDE_GROUPS, NULL);
     state_address(&stated, "news@example.org", "public:News", false);
-    state_public(&stated, "News", "user:carol:full,user:dave:write,group:sales:lp,anyone:p");
+    state_public(&stated, "News", "user:carol:full,user:dave:write,group:sales:lp,anyone:lr");
     all();
     says(QUERY_SENDERS, "news@example.org", "alice,bob,carol");
+    public_set("News", "user:carol:full,anyone:p");
+    says(QUERY_SENDERS, "news@example.org", "alice,bob,carol,dave,eve");
+    nothing_to_mend();
     public_set("News", "user:carol:full");
     says(QUERY_SENDERS, "news@example.org", "carol");
     nothing_to_mend();
