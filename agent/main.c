@@ -9,6 +9,7 @@
 #include "link.h"
 #include "plans.h"
 #include "report.h"
+#include "shares.h"
 #include "tasks.h"
 
 #include "base/alloc.h"
@@ -181,6 +182,7 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
     Path relay = path_in(root, "var/lib/mailnode/tables/relay");
     Path dkim = path_in(root, "var/lib/mailnode/tables/dkim");
     Path figures = path_in(root, "var/lib/mailnode/usage");
+    Path shares = path_in(root, "var/lib/mailnode/shares");
     uid_t uid = 0, vmail = 0;
     gid_t gid = 0, unused = 0, senders = group_or_none("postfix"), signers = group_or_none("_rspamd");
 
@@ -203,6 +205,8 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
         err = folder_make(dkim.text, 02750, uid, signers); /* and the keys theirs */
     if (!err)
         err = folder_make(figures.text, 02750, vmail, *ret_readers); /* Dovecot writes, we read */
+    if (!err)
+        err = folder_make(shares.text, 02770, uid, *ret_readers);
     return err ? err : proc_become(user);
 }
 
@@ -240,6 +244,10 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     agent->accounts = args->accounts
                           ? accounts_new(args->accounts)
                           : accounts_of_mirror(mirror_new(agent->journal, agent->directory, agent->identity->node));
+    err = shares_make(path_in(args->root, "var/lib/mailnode/shares").text, gid);
+    if (err) /* mail flows without */
+        log_warning("folders that users share are not listed", kv("why", err->what));
+    error_free(&err);
     agent->usage = usage_new(path_in(args->root, "var/lib/mailnode/usage").text);
     agent->report = report_new(agent->journal);
     err = apply_new(

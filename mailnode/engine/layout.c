@@ -40,7 +40,8 @@ static const Folder folders[] = {
     {PLACE_LOG, "root", "root", 0755, false},
     {PLACE_MAIL, "vmail", "vmail", 0750, true},
     {PLACE_PUBLIC, "vmail", "vmail", 0750, true},
-    {PLACE_USAGE, "vmail", "mailtables", 02750, false}, /* setgid: the files get the group */
+    {PLACE_SHARES, "mailagent", "mailtables", 02770, false}, /* -wal and -shm are made there by whoever is first */
+    {PLACE_USAGE, "vmail", "mailtables", 02750, false},      /* setgid: the files get the group */
 
     /* As conf/postfix-files wants them; the others are as master(8) makes them. */
     {"%s/var/lib/mailnode/spool", "root", "root", 0755, false},

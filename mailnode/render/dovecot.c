@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DICT_SHARES "dovecot/dict-shares.conf"
+
 /* ---- the whole ---------------------------------------------------------------------- */
 
 static void set_place(DovecotConf *cf, const char *name, const char *place, const NodeState *state)
@@ -98,13 +100,21 @@ static const char *const folders_of_all[] = {"Drafts", "Sent", "Trash"};
 enum { N_FOLDERS_OF_ALL = sizeof folders_of_all / sizeof *folders_of_all };
 
 #define PUBLIC_FOLDERS "Public"
+#define SHARED_FOLDERS "Shared"
+
+static bool is_below(const char *name, const char *folder)
+{
+    size_t len = strlen(folder);
+
+    return strncmp(name, folder, len) == 0 && (!name[len] || name[len] == '/');
+}
 
 static void junk_folder(DovecotConf *cf, const char *name)
 {
-    size_t len = strlen(PUBLIC_FOLDERS);
-
-    if (strncmp(name, PUBLIC_FOLDERS, len) == 0 && (!name[len] || name[len] == '/')) {
-        fileset_refuse(cf->files, error_new(ERROR_INVALID, "junk-folder '%s': public mailboxes are there", name));
+    if (is_below(name, PUBLIC_FOLDERS) || is_below(name, SHARED_FOLDERS)) {
+        fileset_refuse(cf->files,
+                       error_new(ERROR_INVALID, "junk-folder '%s': %s are there", name,
+                                 is_below(name, PUBLIC_FOLDERS) ? "public mailboxes" : "folders that users share"));
         return;
     }
     for (size_t i = 0; i < N_FOLDERS_OF_ALL; i++)
@@ -147,6 +157,57 @@ static void public_mailboxes(DovecotConf *cf, const NodeState *state)
      * that is open learns what has changed. */
     dovecotconf_section(cf, "plugin", NULL);
     dovecotconf_set(cf, "acl", "vfile::cache_secs=1");
+    dovecotconf_end(cf);
+}
+
+/* What users share of their own, by SETACL: below Shared/NAME for whom the list of a folder has a line.  Whose home that is
+ * says userdb, so a name that is no user's leads nowhere.  The dict says whose are to be looked at for LIST, no more:
+ * what may be seen and read, the lists beside the mail decide. */
+static void shared_folders(DovecotConf *cf, const NodeState *state)
+{
+    dovecotconf_section(cf, "namespace", "shared");
+    dovecotconf_set(cf, "type", "shared");
+    dovecotconf_set(cf, "separator", "/");
+    dovecotconf_expanded(cf, "prefix", SHARED_FOLDERS, "/%%n/");
+    dovecotconf_expanded(cf, "location", "maildir:",
+                         state->settings->shared_seen ? "%%h/Maildir" : "%%h/Maildir:INDEXPVT=~/shared-seen.%%n");
+    dovecotconf_set(cf, "list", "children");
+    dovecotconf_yes(cf, "subscriptions", false);
+    dovecotconf_end(cf);
+
+    dovecotconf_section(cf, "plugin", NULL);
+    dovecotconf_set(cf, "acl_shared_dict", "proxy::shares");
+    dovecotconf_end(cf);
+}
+
+/* 'from' has a folder that 'to' may see. */
+static void shared_with(DovecotConf *sql, const char *pattern, const char *table, bool to)
+{
+    dovecotconf_section(sql, "map", NULL);
+    dovecotconf_set(sql, "pattern", pattern);
+    dovecotconf_set(sql, "table", table);
+    dovecotconf_set(sql, "value_field", "there");
+    dovecotconf_section(sql, "fields", NULL);
+    dovecotconf_set(sql, "from_user", "$from");
+    if (to)
+        dovecotconf_set(sql, "to_name", "$to");
+    dovecotconf_end(sql);
+    dovecotconf_end(sql);
+}
+
+static void shares(DovecotConf *cf, const NodeState *state, FileSet *out)
+{
+    DovecotConf sql = dovecotconf_in(out, DICT_SHARES, "dovecot");
+    DEFER(xfree) char *database = dovecot_place(PLACE_SHARES "/shares.db", state);
+    DEFER(xfree) char *dict = dovecot_place("%s/var/lib/mailnode/engine/current/" DICT_SHARES, state);
+    DEFER(xfree) char *driver = xasprintf("sqlite:%s", dict);
+
+    dovecotconf_set(&sql, "connect", database);
+    shared_with(&sql, "shared/shared-boxes/user/$to/$from", "shared_user", true);
+    shared_with(&sql, "shared/shared-boxes/group/$to/$from", "shared_group", true);
+    shared_with(&sql, "shared/shared-boxes/anyone/$from", "shared_anyone", false);
+    dovecotconf_section(cf, "dict", NULL);
+    dovecotconf_set(cf, "shares", driver);
     dovecotconf_end(cf);
 }
 
@@ -209,6 +270,8 @@ void render_dovecot(const NodeState *state, const Overrides *overrides, FileSet 
     mail(&cf, state);
     folders(&cf, state);
     public_mailboxes(&cf, state);
+    shared_folders(&cf, state);
+    shares(&cf, state, out);
     quota(&cf, state);
     dovecot_sieve(&cf, state, out);
     dovecot_auth(&cf, state, out);

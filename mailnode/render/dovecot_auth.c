@@ -43,9 +43,11 @@ static void string_part(Buf *query, const char *text)
 static void user_query(DovecotConf *sql, const NodeState *state)
 {
     DEFER(buf_done) Buf query = {0};
-    DEFER(xfree) char *folder = dovecot_place(PLACE_PUBLIC, state);
+    DEFER(xfree) char *folder = dovecot_place(PLACE_PUBLIC, state), *mail = dovecot_place(PLACE_MAIL, state);
 
-    buf_append_text(&query, QUERY_USERDB_FIELDS QUERY_USERDB_PLAIN QUERY_USERDB_FROM QUERY_USERDB_PUBLIC_BEGIN);
+    buf_append_text(&query, QUERY_USERDB_FIELDS QUERY_USERDB_HOME_BEGIN);
+    string_part(&query, mail);
+    buf_append_text(&query, QUERY_USERDB_HOME_END QUERY_USERDB_PLAIN QUERY_USERDB_FROM QUERY_USERDB_PUBLIC_BEGIN);
     string_part(&query, folder);
     buf_append_text(&query, QUERY_USERDB_PUBLIC_END QUERY_USERDB_END);
     dovecotconf_set(sql, "user_query", buf_text(&query));

@@ -98,10 +98,23 @@ static void authentication(DovecotConf *cf)
     dovecotconf_end(cf);
 }
 
+/* Sessions, which are vmail's, say what is shared; the file is the agent's and the group's. */
+static void dictionary(DovecotConf *cf)
+{
+    dovecotconf_section(cf, "service", "dict");
+    dovecotconf_set(cf, "extra_groups", "mailtables");
+    dovecotconf_section(cf, "unix_listener", "dict");
+    dovecotconf_set(cf, "mode", "0600");
+    dovecotconf_set(cf, "user", "vmail");
+    dovecotconf_end(cf);
+    dovecotconf_end(cf);
+}
+
 void dovecot_services(DovecotConf *cf, const NodeState *state)
 {
     authentication(cf);
     logins(cf, state);
     sessions(cf, state);
     delivery(cf);
+    dictionary(cf);
 }

@@ -16,6 +16,7 @@
 #define PLACE_MAIL "%s/var/lib/mailnode/mail"     /* vmail 0750; mail/NAME/Maildir */
 #define PLACE_PUBLIC "%s/var/lib/mailnode/public" /* vmail 0750; public/.NAME.OF.FOLDER, a maildir each */
 #define PLACE_USAGE "%s/var/lib/mailnode/usage"   /* vmail, group mailtables, 2750: NAME.usage, written by Dovecot */
+#define PLACE_SHARES "%s/var/lib/mailnode/shares" /* mailagent, group mailtables, 2770: shares.db, written by Dovecot */
 #define PLACE_QUEUE "%s/var/lib/mailnode/spool/postfix"   /* root 0755, as postfix wants its folders */
 #define PLACE_POSTFIX_DATA "%s/var/lib/mailnode/postfix"  /* postfix 0750 */
 #define PLACE_DOVECOT_STATE "%s/var/lib/mailnode/dovecot" /* root 0755 */

@@ -100,12 +100,16 @@
 /* Deliveries to a public mailbox come for p=KEY, whose INBOX it is.  Without the plugin acl no list of rights is asked
  * (F-074; an empty 'acl' is read as 'yes'), and where the junk rule would be is nothing.  The renderer writes the folder that they lie in between BEGIN and END: of what mail.db says only a name is
  * taken. */
+/* mail_home once more, for who looks for what another shares.  default_fields would be the other way: then the cache of auth
+ * has another key, and is not emptied user by user. */
+#define QUERY_USERDB_HOME_BEGIN ", '"
+#define QUERY_USERDB_HOME_END "/%Ln' AS home"
 #define QUERY_USERDB_PLAIN ", NULL AS mail, NULL AS mail_plugins, NULL AS sieve_before"
-#define QUERY_USERDB_PUBLIC_BEGIN " UNION ALL SELECT 'p=' || b.key, NULL, NULL, NULL, 'maildir:"
+#define QUERY_USERDB_PUBLIC_BEGIN " UNION ALL SELECT 'p=' || b.key, NULL, NULL, NULL, NULL, 'maildir:"
 #define QUERY_USERDB_PUBLIC_END                                                                                               \
     "/' || b.folder, 'quota', 'file:/nonexistent/rules' FROM public b WHERE b.key=substr('%Ln',3) AND substr('%Ln',1,2)='p='" \
     " AND b.folder GLOB '.[^./]*' AND b.folder NOT GLOB '*/*' AND b.folder NOT GLOB '*..*'"
-#define QUERY_USERDB_END QUERY_OR_PUT_OFF(", NULL, NULL, NULL, NULL, NULL, NULL")
+#define QUERY_USERDB_END QUERY_OR_PUT_OFF(", NULL, NULL, NULL, NULL, NULL, NULL, NULL")
 #define QUERY_USERDB_ITERATE "SELECT name AS user FROM userdb"
 
 /* Dovecot's first passdb: who may log in at all, by which name; the directory has the password.  A login is NAME, or

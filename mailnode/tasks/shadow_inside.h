@@ -33,7 +33,7 @@ void shadow_list_done(ShadowList *list);
 /* Which part of a tree a folder is. */
 typedef enum ShadowLevel {
     LEVEL_HOMES,    /* each folder in it is a home */
-    LEVEL_HOME,     /* Maildir, sieve, .dovecot.sieve, public-seen: marks of one's own in public mailboxes */
+    LEVEL_HOME,     /* Maildir, sieve, .dovecot.sieve, public-seen, shared-seen.NAME: marks of one's own elsewhere */
     LEVEL_SCRIPTS,  /* sieve */
     LEVEL_STORE,    /* a Maildir with its subfolders */
     LEVEL_MAILDIRS, /* the subfolders without the Maildir */

@@ -81,6 +81,11 @@ static bool is_subfolder(const char *name)
     return name[0] == '.' && name[1] && name[1] != '.';
 }
 
+static bool begins_with(const char *name, const char *begin)
+{
+    return strncmp(name, begin, strlen(begin)) == 0;
+}
+
 bool shadow_child(ShadowLevel level, const char *name, ShadowLevel *ret_level)
 {
     ShadowLevel child = LEVEL_FOLDER;
@@ -90,9 +95,9 @@ bool shadow_child(ShadowLevel level, const char *name, ShadowLevel *ret_level)
         child = LEVEL_HOME;
         is = true;
     } else if (level == LEVEL_HOME) {
-        child = strcmp(name, "sieve") == 0         ? LEVEL_SCRIPTS
-                : strcmp(name, "public-seen") == 0 ? LEVEL_MAILDIRS
-                                                   : LEVEL_STORE;
+        child = strcmp(name, "sieve") == 0                                              ? LEVEL_SCRIPTS
+                : strcmp(name, "public-seen") == 0 || begins_with(name, "shared-seen.") ? LEVEL_MAILDIRS
+                                                                                        : LEVEL_STORE;
         is = child != LEVEL_STORE || strcmp(name, "Maildir") == 0;
     } else if (level == LEVEL_STORE || level == LEVEL_MAILDIRS) {
         is = is_subfolder(name);
@@ -107,11 +112,6 @@ static bool ends_in(const char *name, const char *end)
     size_t name_len = strlen(name), end_len = strlen(end);
 
     return name_len >= end_len && strcmp(name + name_len - end_len, end) == 0;
-}
-
-static bool begins_with(const char *name, const char *begin)
-{
-    return strncmp(name, begin, strlen(begin)) == 0;
 }
 
 /* May a folder of the shadow have this name?  Then no file has it, so that neither stands in the other's way. */

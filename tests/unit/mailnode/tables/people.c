@@ -142,7 +142,8 @@ static void what_dovecot_reads(void **state)
     state_mailbox(&stated, "carol", false, NULL, true);
     all();
 #define USERDB                                                                                                         \
-    QUERY_USERDB_FIELDS QUERY_USERDB_PLAIN QUERY_USERDB_FROM QUERY_USERDB_PUBLIC_BEGIN                                 \
+    QUERY_USERDB_FIELDS QUERY_USERDB_HOME_BEGIN                                                                        \
+        "/mail" QUERY_USERDB_HOME_END QUERY_USERDB_PLAIN QUERY_USERDB_FROM QUERY_USERDB_PUBLIC_BEGIN                   \
         "/public" QUERY_USERDB_PUBLIC_END QUERY_USERDB_END
     static const char row[] = "SELECT user||' '||quota_rule||' '||coalesce(acl_groups,'-') FROM (" USERDB ")";
     says(row, "alice", "alice *:bytes=1000 sales");
