@@ -1,9 +1,9 @@
 /* mail-engine: the node's root half.  Renders, checks and switches configuration; starts and watches the daemons. */
 #include "engine/change.h"
 #include "engine/junk.h"
-#include "engine/made.h"
 #include "engine/layout.h"
 #include "engine/logs.h"
+#include "engine/made.h"
 #include "tasks/job.h"
 #include "tasks/restore_room.h"
 #include "tasks/trace.h"

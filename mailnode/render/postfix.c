@@ -5,7 +5,9 @@
 #include "render/render.h"
 #include "tables/places.h"
 #include "tables/queries.h"
+#include "tables/winner.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define GROUP "postfix"
@@ -182,6 +184,46 @@ static void addresses_as_written(MainCf *cf)
 
 /* ---- who may send what to whom ----------------------------------------------------- */
 
+/* Answers of the map 'known' that a text would not do for: 'over_quota' is what the settings say, now for mail that comes,
+ * while what was accepted before waits; 'internal_...' tells a stranger that the address is internal, and others what
+ * they would be told of any. */
+static void restriction_classes(const NodeState *state, MainCf *cf)
+{
+    const struct {
+        const char *name, *reply;
+    } closed[] = {{"over_quota", state->settings->over_quota == MAIL__SETTINGS__OVER_QUOTA__REJECT
+                                     ? "552 5.2.2 mailbox is full"
+                                     : "452 4.2.2 mailbox is full, try again"},
+                  {"gone", VERDICT_GONE},
+                  {"closed", VERDICT_CLOSED},
+                  {"nobody", VERDICT_NOBODY}};
+    enum { N_CLOSED = sizeof closed / sizeof *closed };
+    char *internal[N_CLOSED];
+
+    maincf_list(cf, "smtpd_restriction_classes");
+    maincf_words(cf, "internal_only");
+    for (size_t i = 0; i < N_CLOSED; i++) {
+        internal[i] = xasprintf("internal_%s", closed[i].name);
+        maincf_words(cf, closed[i].name);
+        maincf_words(cf, internal[i]);
+    }
+    maincf_list(cf, "internal_only");
+    maincf_words(cf, "permit_mynetworks");
+    maincf_words(cf, "permit_sasl_authenticated");
+    maincf_words(cf, "check_recipient_access static:{550 5.7.1 internal address}");
+    for (size_t i = 0; i < N_CLOSED; i++) {
+        DEFER(xfree) char *reply = xasprintf("check_recipient_access static:{%s}", closed[i].reply);
+        DEFER(xfree) char *login = xasprintf("check_sasl_access static:%s", closed[i].name);
+        maincf_list(cf, closed[i].name);
+        maincf_words(cf, reply);
+        maincf_list(cf, internal[i]);
+        maincf_words(cf, login);
+        map(state, cf, "check_client_access ", "strangers");
+        maincf_words(cf, closed[i].name);
+        free(internal[i]);
+    }
+}
+
 /* smtpd keeps the class of an address for as long as it lives: only maps decide, never the class. */
 static void recipients(const NodeState *state, MainCf *cf)
 {
@@ -202,17 +244,7 @@ static void recipients(const NodeState *state, MainCf *cf)
     maincf_list(cf, "smtpd_recipient_restrictions");
     map(state, cf, "check_recipient_access ", "known");
     map(state, cf, "check_recipient_access ", "rest");
-    maincf_list(cf, "smtpd_restriction_classes");
-    maincf_words(cf, "internal_only");
-    maincf_words(cf, "over_quota");
-    maincf_list(cf, "internal_only"); /* an answer of the map 'known' */
-    maincf_words(cf, "permit_mynetworks");
-    maincf_words(cf, "permit_sasl_authenticated");
-    maincf_words(cf, "check_recipient_access static:{550 5.7.1 internal address}");
-    maincf_list(cf, "over_quota"); /* another one; what was accepted before waits, whatever is said here */
-    maincf_words(cf, state->settings->over_quota == MAIL__SETTINGS__OVER_QUOTA__REJECT
-                         ? "check_recipient_access static:{552 5.2.2 mailbox is full}"
-                         : "check_recipient_access static:{452 4.2.2 mailbox is full, try again}");
+    restriction_classes(state, cf);
 }
 
 /* Used by the services submission and submissions alone.  What a login may do is data: the map 'login' answers with a

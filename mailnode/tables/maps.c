@@ -23,6 +23,8 @@ const TableMap table_maps[] = {
     {"catchall", QUERY_CATCHALL, NULL, "where what nobody has leads, by '@domain'", false},
     {"senders", QUERY_SENDERS, "sqlite:alias_domains", "logins that may use a sender address", false},
     {"clients", QUERY_CLIENTS, NULL, "clients that may relay without a login: 'mynetworks'", false},
+    {"strangers", QUERY_STRANGERS, NULL, "clients that are none of these, for internal addresses that take no mail",
+     false},
     {"login", QUERY_LOGIN, NULL, "what a login may do: a restriction, or why not", false},
     {"own", QUERY_OWN, NULL, "mail for our domains goes nowhere else, whatever a rule says", false},
     {"transport", QUERY_TRANSPORT, NULL, "relay rules for recipients", true},

@@ -44,11 +44,14 @@
  * written out ('0:' as often as groups are missing; of the empty one at an end comes a group by itself), then the address
  * is taken apart as a list of JSON, each group as four characters behind the number of them.  A short text: Postfix has
  * it prepared anew for each answer. */
-#define QUERY_CLIENTS                                                                                                   \
-    "SELECT 'OK' FROM (SELECT count(*)||group_concat(substr('0000'||value,-4),'') AS k FROM json_each('[\"'||"          \
+#define IS_CLIENT_ADDRESS " WHERE ('%s' GLOB '*:*' OR '%s' NOT GLOB '*[^0-9.]*')"
+#define CLIENT_FROM                                                                                                     \
+    " FROM (SELECT count(*)||group_concat(substr('0000'||value,-4),'') AS k FROM json_each('[\"'||"                     \
     "replace(replace(replace('%s','::',':'||substr('0:0:0:0:0:0:',1,2*(8-length('%s')+length(replace('%s',':','')))))," \
-    "':','\",\"'),'.','\",\"')||'\"]')) CROSS JOIN relay_client ON k BETWEEN low AND high"                              \
-    " WHERE '%s' GLOB '*:*' OR '%s' NOT GLOB '*[^0-9.]*' LIMIT 1"
+    "':','\",\"'),'.','\",\"')||'\"]')) CROSS JOIN relay_client ON k BETWEEN low AND high"
+#define QUERY_CLIENTS "SELECT 'OK'" CLIENT_FROM IS_CLIENT_ADDRESS " LIMIT 1"
+/* For an internal address that takes no mail just now: to strangers it is internal, whatever else it is (SPEC F-081). */
+#define QUERY_STRANGERS "SELECT coalesce((SELECT 'DUNNO'" CLIENT_FROM " LIMIT 1), 'internal_only')" IS_CLIENT_ADDRESS
 
 /* A session outlives its account: who is no user any more may not submit.  While the tables are not complete that is
  * nobody's fault: 451. */

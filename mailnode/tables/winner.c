@@ -32,16 +32,16 @@ const char *verdict_of(Standing standing, bool internal)
     switch (standing) {
     case STANDING_OPEN:
         return internal ? "internal_only" : "OK";
-    case STANDING_FULL:
-        return "over_quota" /* 452 or 552: the settings say */;
+    case STANDING_FULL: /* 452 or 552: the settings say */
+        return internal ? "internal_over_quota" : "over_quota";
     case STANDING_GONE:
-        return "450 4.2.1 mailbox is not there at the moment, try again";
+        return internal ? "internal_gone" : VERDICT_GONE;
     case STANDING_CLOSED:
-        return "550 5.2.1 mailbox is disabled";
+        return internal ? "internal_closed" : VERDICT_CLOSED;
     case STANDING_NOBODY:
         break;
     }
-    return "550 5.1.1 no such recipient";
+    return internal ? "internal_nobody" : VERDICT_NOBODY;
 }
 
 bool local_part_valid(const char *name)

@@ -39,7 +39,11 @@ typedef struct Candidates {
 
 Winner winner_of(const Candidates *candidates, int class_);
 
-/* What Postfix is told at RCPT. */
+/* What Postfix is told at RCPT: an answer, or the name of a restriction class (render/postfix.c).  An internal address has
+ * one for each: to strangers it says no more than that. */
+#define VERDICT_GONE "450 4.2.1 mailbox is not there at the moment, try again"
+#define VERDICT_CLOSED "550 5.2.1 mailbox is disabled"
+#define VERDICT_NOBODY "550 5.1.1 no such recipient"
 const char *verdict_of(Standing standing, bool internal);
 
 /* F-085, and '+' for names of the directory (F-046): 1 to 64 of a-z 0-9 . _ - ' +; no dot first, last or doubled. */

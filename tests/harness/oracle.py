@@ -65,7 +65,7 @@ class World:
         if kind == "none":
             return UNKNOWN                                                   # F-026
         open_, why = self.open(found.to)
-        if kind in ("specific", "wildcard") and found.internal and not inside and open_:
+        if kind in ("specific", "wildcard") and found.internal and not inside:
             return INTERNAL                                                  # F-081
         return ACCEPTED if open_ else why
 

@@ -45,7 +45,7 @@ def _replies(tables, recipients):
         if not first("ours", recipient):
             return "554 5.7.1 relay access denied"
         known = first("known", recipient)
-        if known == "internal_only":
+        if known and known.startswith("internal_"):
             return "550 5.7.1 internal address"
         if known == "over_quota":
             return "452 4.2.2 mailbox is full, try again"

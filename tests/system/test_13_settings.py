@@ -1,4 +1,5 @@
 """Section 13: rules of the instance that are data: clients that may relay."""
+import base64
 import re
 
 import pytest
@@ -54,6 +55,48 @@ def test_relay_clients(mail):
     c.ctl(f"relay-client remove {NETWORK}")
     c.ctl("address remove board@*")
     assert loads(mail) == before, "as data, nothing is loaded anew"
+
+
+@pytest.mark.spec("F-081")
+def test_strangers_learn_only_that_it_is_internal(mail):
+    """Whatever else an internal address is just now; a login and a relay client are told that."""
+    c = mail.cluster
+
+    def told(source, address):
+        with mail.smtp(source=source) as smtp:
+            return smtp.rcpt(address)
+    mail.add_user("eve")
+    mail.wait_user("eve")
+    mail.add_user("frank")
+    mail.wait_user("frank")
+    c.ctl("domain add example.net -i main")
+    for name, to in (("shut", "user:bob"), ("full", "user:eve"), ("left", "user:frank"), ("nowhere", "user:ghost")):
+        c.ctl(f"address add {name}@* to={to} internal=yes")
+    c.ctl("address add plain@* to=user:bob")
+    c.ctl(f"relay-client add {INSIDE}")
+    mail.deliver("x@far.test", ["eve@example.org"], text_message("x@far.test", ["eve"], "room", ("y" * 70 + "\n") * 40))
+    wait_until(lambda: mail.mailbox("eve"), "eve has a message")
+    c.ctl("mailbox set eve quota=1K")
+    c.ctl("mailbox disable bob")
+    c.ctl("user remove frank --yes")
+    said = {"shut": "550 5.2.1", "full": "452 4.2.2", "left": "450 4.2.1", "nowhere": "550 5.1.1"}
+    wait_until(lambda: mail.rcpt("eve@example.org").startswith("452"), "her mailbox is full")
+    for name, reply in said.items():
+        for address in (f"{name}@example.org", f"{name.upper()}+Tag@Example.Net"):
+            assert told(OUTSIDE, address).startswith("550 5.7.1"), address
+            assert told(INSIDE, address).startswith(reply), address
+            with mail.smtp(587).starttls() as smtp:
+                word = base64.b64encode(f"\0alice\0{mail.passwords['alice']}".encode()).decode()
+                assert smtp.say(f"AUTH PLAIN {word}").startswith("235")
+                assert smtp.rcpt(address).startswith(reply), address
+    assert told(OUTSIDE, "plain@example.org").startswith("550 5.2.1"), "what is not internal is told"
+    c.ctl("mailbox enable bob")
+    assert told(OUTSIDE, "shut@example.org").startswith("550 5.7.1")
+    assert told(INSIDE, "shut@example.org").startswith("250")
+    for name in (*said, "plain"):
+        c.ctl(f"address remove {name}@*")
+    for command in ("mailbox set eve quota=", f"relay-client remove {INSIDE}", "domain remove example.net --purge --yes", "user remove eve --yes"):
+        c.ctl(command)
 
 
 @pytest.mark.spec("F-149", "B10")

@@ -78,12 +78,14 @@ static void words(void **state)
     (void)state;
     assert_string_equal(verdict_of(STANDING_OPEN, false), "OK");
     assert_string_equal(verdict_of(STANDING_OPEN, true), "internal_only");
-    for (int internal = 0; internal < 2; internal++) {
-        assert_memory_equal(verdict_of(STANDING_NOBODY, internal), "550 5.1.1 ", 10);
-        assert_memory_equal(verdict_of(STANDING_CLOSED, internal), "550 5.2.1 ", 10);
-        assert_memory_equal(verdict_of(STANDING_GONE, internal), "450 ", 4);
-        assert_string_equal(verdict_of(STANDING_FULL, internal), "over_quota");
-    }
+    assert_memory_equal(verdict_of(STANDING_NOBODY, false), "550 5.1.1 ", 10);
+    assert_memory_equal(verdict_of(STANDING_CLOSED, false), "550 5.2.1 ", 10);
+    assert_memory_equal(verdict_of(STANDING_GONE, false), "450 ", 4);
+    assert_string_equal(verdict_of(STANDING_FULL, false), "over_quota");
+    assert_string_equal(verdict_of(STANDING_NOBODY, true), "internal_nobody");
+    assert_string_equal(verdict_of(STANDING_CLOSED, true), "internal_closed");
+    assert_string_equal(verdict_of(STANDING_GONE, true), "internal_gone");
+    assert_string_equal(verdict_of(STANDING_FULL, true), "internal_over_quota");
     for (int class_ = 0; class_ < N_CLASSES; class_++)
         assert_true(strcmp(class_names[class_], ".") < 0); /* sorts before every domain */
 }
