@@ -3,6 +3,7 @@
 #include "dkim.h"
 #include "refresh.h"
 #include "relays.h"
+#include "replication.h"
 
 #include "base/alloc.h"
 #include "base/crash.h"
@@ -308,8 +309,13 @@ static bool ask_prepare(Apply *apply, Asked asked, ProtobufCBinaryData *objects,
 static Error *prepare(Apply *apply, Msec now)
 {
     DEFER(config_objects_done) ConfigObjects objects = {0};
+    size_t n = 0;
 
-    Error *err = journal_config_each(apply->with.journal, config_collect, &objects, &apply->asked_config);
+    Error *err = apply->with.replication
+                     ? replication_write(apply->with.replication, apply->with.journal, apply->with.node, &n)
+                     : NULL;
+    if (!err)
+        err = journal_config_each(apply->with.journal, config_collect, &objects, &apply->asked_config);
     if (err)
         return err;
     apply->prepared = false;
@@ -739,6 +745,8 @@ static Error *commit(Apply *apply, Msec now)
     if (tables_public_changed(apply->tables))
         refresh_add_public(&apply->refresh);
     err = error_in(dkim_remove(apply->dkim, &view), "DKIM keys");
+    if (!err && apply->with.replication && config_status(apply) == CONFIG_SAME)
+        err = replication_sweep(apply->with.replication, apply->with.journal, apply->with.node);
     if (!err)
         err = observe(apply, now);
     if (err)
@@ -833,6 +841,21 @@ static Error *audit_dkim(Apply *apply, const Found *to)
     return NULL;
 }
 
+static Error *audit_replication(Apply *apply, const Found *to)
+{
+    size_t n = 0;
+
+    if (!apply->with.replication)
+        return NULL;
+    Error *err = replication_write(apply->with.replication, apply->with.journal, apply->with.node, &n);
+    if (err || !n)
+        return err;
+    journal_happened(apply->with.journal, MAIL__FACT_STATE__DEGRADED, "certificate of replicas mended",
+                     "written again: missing, or changed");
+    tell_found(to, "replication", "written again");
+    return NULL;
+}
+
 Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where, const char *text), void *context)
 {
     Found to = {found, context};
@@ -848,6 +871,8 @@ Error *apply_audit(Apply *apply, void (*found)(void *context, const char *where,
         err = audit_relays(apply, &to);
     if (!err)
         err = audit_dkim(apply, &to);
+    if (!err)
+        err = audit_replication(apply, &to);
     return err;
 }
 

@@ -26,9 +26,10 @@ typedef struct ApplyParts { /* all outlive the Apply */
     Accounts *accounts;
     Usage *usage;
     Report *report;
-    const char *node;   /* our name */
-    const char *folder; /* of the tables */
-    gid_t gid;          /* that may read them */
+    const char *node;        /* our name */
+    const char *folder;      /* of the tables */
+    const char *replication; /* folder of the pairs of user domains with replicas; NULL: there is none */
+    gid_t gid;               /* that may read them */
     Msec audit_ms;
 } ApplyParts;
 

@@ -48,6 +48,7 @@ typedef struct Domain {
     struct Domain *next;
     char *name;
     bool wanted;  /* while it is looked which are */
+    bool replica; /* it is a copy of another node's: the mirror reads it, nobody else does */
     Child *child; /* NULL: to be started at start_at */
     LocalPeer *peer;
     Msec start_at, retry_ms;
@@ -260,8 +261,9 @@ static Error *want_one(void *context, const Object *object)
     Directory *directory = context;
     const Mail__UserDomain *stated = object->user_domain;
 
-    if (stated->kind != MAIL__USER_DOMAIN_KIND__INTERNAL || !stated->node ||
-        strcmp(stated->node, directory->with.node) != 0)
+    DirectoryRole role = user_domain_role(stated, directory->with.node);
+
+    if (role == DIRECTORY_NONE)
         return NULL;
     Domain *domain = domain_named(directory, object->name);
     if (!domain) {
@@ -270,6 +272,7 @@ static Error *want_one(void *context, const Object *object)
         directory->domains = domain;
     }
     domain->wanted = true;
+    domain->replica = role == DIRECTORY_REPLICA;
     return NULL;
 }
 
@@ -349,7 +352,7 @@ static Error *take_request(Directory *directory, Envelope **envelope, Msec now)
         take_acceptance(directory, name, body->claim->name, (*envelope)->id, now);
         return NULL;
     }
-    if (!domain)
+    if (!domain || (domain->replica && !body->accept))
         return not_here(directory, name);
     if ((body->read != NULL) + (body->write != NULL) + (body->accept != NULL) != 1 || body->watch)
         return error_new(ERROR_INVALID, "neither one read nor one write");

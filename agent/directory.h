@@ -1,6 +1,6 @@
 /* directory.h - the user domains whose slapd is on this node, each behind a child of ours
  *
- * For each internal user domain whose 'node' we are, mail-ldap runs as a child over a
+ * For each internal user domain whose 'node', or one of whose 'replicas', we are, mail-ldap runs as a child over a
  * pair of sockets; one that ended is started again with back-off, one that does not get
  * on is killed.  Requests of the controller (Directory) go through it one after the other;
  * beside them it tells the mirror what changes.

@@ -135,8 +135,8 @@ typedef struct Agent {
     JobTasks *job_tasks;
     Tasks *tasks;
     Asked *asked;
-    Path tables, slapd, socket, stage; /* socket: of mail-engine */
-    char *complained;                  /* about node.db, said once */
+    Path tables, slapd, socket, stage, replication; /* socket: of mail-engine */
+    char *complained;                               /* about node.db, said once */
 } Agent;
 
 static void agent_free(Agent **agent)
@@ -232,6 +232,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
     if (err)
         return err;
     agent->tables = path_in(args->root, "var/lib/mailnode/tables");
+    agent->replication = path_in(args->root, "var/lib/mailnode/replication");
     agent->socket = path_in(args->root, "run/mailnode/engine/engine.sock");
     agent->engine = engine_new(agent->socket.text);
     snprintf(agent->slapd.text, sizeof agent->slapd.text, PLACE_LDAPI, strcmp(args->root, "/") == 0 ? "" : args->root);
@@ -260,6 +261,7 @@ static Error *agent_open(const Args *args, Agent **ret_agent)
             .report = agent->report,
             .node = agent->identity->node,
             .folder = agent->tables.text,
+            .replication = agent->replication.text,
             .gid = gid,
             .audit_ms = args->audit_s * 1000,
         },

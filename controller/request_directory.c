@@ -246,7 +246,7 @@ static Error *holder_check(const Object *user_domain)
                      user_domain->name);
 }
 
-/* Mailboxes are where the instance is, which may be another node than the directory's. */
+/* Mailboxes, and a mirror that is held, are where the instance is, which may be another node than the directory's. */
 typedef struct Place {
     const char *instance, *user_domain;
     char *node;
@@ -274,11 +274,12 @@ static Error *node_find_for(const Ask *ask, const Mail__Directory *wish, const O
     Place place = {.instance = wish->instance, .user_domain = user_domain->name};
     Error *err = NULL;
 
-    if (!wish->claim) {
+    if (wish->claim || wish->accept)
+        err = store_each(ask->of->with.store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, place_look, &place);
+    if (!err && !wish->claim && (!wish->accept || !place.n)) {
         *ret_node = xstrdup(user_domain->user_domain->node);
         return NULL;
     }
-    err = store_each(ask->of->with.store, &(StoreFilter){.kind = MAIL__OBJECT__BODY_INSTANCE}, place_look, &place);
     if (!err && place.n != 1)
         err = error_hint(error_new(ERROR_INVALID, "%zu instances use user domain %s", place.n, user_domain->name),
                          "say which one: -i NAME");

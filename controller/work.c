@@ -3,6 +3,7 @@
 #include "admins.h"
 #include "work_dkim.h"
 #include "work_relay.h"
+#include "work_replica.h"
 
 #include "base/alloc.h"
 #include "model/meta.h"
@@ -552,10 +553,16 @@ Error *work_put(Work *work, const Object *object, const char *place, bool fresh)
 {
     ObjectRef ref = object_ref(object);
     DEFER(object_free) Object *before = NULL;
+    DEFER(object_free) Object *paired = NULL;
     Error *err = NULL;
 
     if (!fresh && looks_back(work, ref.kind))
         err = store_get(work->store, &ref, 0, &before);
+    if (!err && ref.kind == MAIL__OBJECT__BODY_USER_DOMAIN) {
+        paired = object_clone(object);
+        err = replica_pair_follow(work, before, paired);
+        object = paired;
+    }
     if (err || (before && object_equal(before, object)))
         return err;
     err = made_check(&ref);

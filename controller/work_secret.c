@@ -62,7 +62,7 @@ static Error *kept_number(const Object *before, const SecretUse *use, uint64_t *
     *ret_id = before ? secret_field_id(before, use->field) : 0;
     if (use->id != SECRET_KEPT)
         return error_new(ERROR_INVALID, "%s: a secret is not stated by its number", title);
-    if (*ret_id)
+    if (*ret_id || use->field->computed) /* the controller makes it */
         return NULL;
     return error_hint(error_new(ERROR_INVALID, "%s: '" SECRET_HIDDEN "' keeps what is stored, and nothing is", title),
                       "leave user and password out, and set them by mailctl afterwards");
@@ -101,6 +101,10 @@ static Error *restored(Work *work, Object *object, const SecretUse *use)
 
     if (err || there)
         return err;
+    if (use->field->computed && !use->field->required) { /* the controller makes it anew */
+        secret_field_set(object, use->field, 0);
+        return NULL;
+    }
     if (use->field->required)
         return error_new(ERROR_REFUSED, "%s: %s: it was erased when it was replaced or removed, and cannot come back",
                          object_title(&ref).text, title);

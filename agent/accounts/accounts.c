@@ -183,6 +183,7 @@ Mail__FactState accounts_state(Accounts *accounts, const char **ret_text, Msec n
 {
     const char *bad = accounts->file ? account_file_bad(accounts->file) : NULL;
     Mail__FactState state = bad ? MAIL__FACT_STATE__BAD : MAIL__FACT_STATE__GOOD;
+    const char *copied_from = accounts->mirror ? mirror_copied_from(accounts->mirror) : NULL;
     Msec seen_at = accounts->mirror ? mirror_seen_at(accounts->mirror) : 0;
 
     if (accounts->mirror)
@@ -192,7 +193,8 @@ Mail__FactState accounts_state(Accounts *accounts, const char **ret_text, Msec n
     if (bad)
         snprintf(accounts->text, sizeof accounts->text, "%s", bad);
     else if (accounts->known)
-        snprintf(accounts->text, sizeof accounts->text, "%zu users, %zu groups", accounts->n_users, accounts->n_groups);
+        snprintf(accounts->text, sizeof accounts->text, "%zu users, %zu groups%s%s", accounts->n_users,
+                 accounts->n_groups, copied_from ? ": a copy of node " : "", copied_from ? copied_from : "");
     else
         snprintf(accounts->text, sizeof accounts->text, "none have come yet: mail for users is deferred");
     if (bad)

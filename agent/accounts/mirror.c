@@ -17,6 +17,7 @@ struct Mirror {
     Digest chain;
     char *user_domain; /* of the instance here, if its directory is here, too; NULL: nothing to be read */
     char *elsewhere;   /* why not; NULL: it is */
+    char *copied_from; /* the node that holds the directory of which a copy is here; NULL: it is here itself */
 
     Msec look_at;             /* when to ask, if nobody watches */
     Msec whole_at;            /* when everything is read again; 0: at once */
@@ -53,6 +54,7 @@ void mirror_free(Mirror **mirror)
     account_set_free(&(*mirror)->ready);
     free((*mirror)->user_domain);
     free((*mirror)->elsewhere);
+    free((*mirror)->copied_from);
     free((*mirror)->trouble);
     free(*mirror);
     *mirror = NULL;
@@ -112,11 +114,15 @@ static Error *learn_now(Mirror *mirror)
     if (err)
         return err;
     const char *holder = object && object->user_domain->node ? object->user_domain->node : "";
-    bool here = domain && strcmp(holder, mirror->node) == 0;
+    DirectoryRole role = object ? user_domain_role(object->user_domain, mirror->node) : DIRECTORY_NONE;
+    bool here = domain && role != DIRECTORY_NONE;
     char *elsewhere = NULL;
     if (domain && !here)
-        elsewhere = xasprintf("user domain %s is on node %s: directories of other nodes are not read yet", domain,
-                              *holder ? holder : "-");
+        elsewhere = xasprintf("user domain %s is on node %s, without a replica here: mailctl user-domain set %s "
+                              "replicas+=%s",
+                              domain, *holder ? holder : "-", domain, mirror->node);
+    free(mirror->copied_from);
+    mirror->copied_from = here && role == DIRECTORY_REPLICA ? xstrdup(holder) : NULL;
     if (!same_text(mirror->user_domain, here ? domain : NULL) || !same_text(mirror->elsewhere, elsewhere)) {
         forget(mirror);
         free(mirror->user_domain);
@@ -446,6 +452,11 @@ bool mirror_away(const Mirror *mirror, bool *ret_away)
 {
     *ret_away = mirror->away;
     return mirror->known;
+}
+
+const char *mirror_copied_from(const Mirror *mirror)
+{
+    return mirror->copied_from;
 }
 
 Msec mirror_seen_at(const Mirror *mirror)

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <ldap.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -208,9 +209,17 @@ void conn_free(Conn **conn)
     *conn = NULL;
 }
 
+/* Nothing was asked: what can be read is the end, or a word about it (RFC 4511 4.4.1). */
+static bool hung_up(const Conn *conn)
+{
+    struct pollfd fd = {.fd = conn_fd(conn), .events = POLLIN};
+
+    return !conn->sync_id && poll(&fd, 1, 0) > 0;
+}
+
 bool conn_lost(const Conn *conn)
 {
-    return conn->lost;
+    return conn->lost || hung_up(conn);
 }
 
 /* ---- searching ---- */

@@ -26,7 +26,7 @@ typedef struct Conn Conn;
 
 CHECKED Error *conn_open(const char *socket, Conn **ret_conn);
 void conn_free(Conn **conn);
-bool conn_lost(const Conn *conn); /* after UNAVAILABLE: it must be opened anew */
+bool conn_lost(const Conn *conn); /* after UNAVAILABLE, or the directory hung up: it must be opened anew */
 
 /* One entry as it came; everything is borrowed for the call, and hostile.  Values have a NUL behind them. */
 typedef struct Value {

@@ -88,14 +88,34 @@ size_t watch_left_out(const Watch *watch)
 
 /* ---- starting ---- */
 
-static Error *take_uuid(void *context, const Entry *entry)
-{
-    const Attribute *uuid = entry_attribute(entry, "entryUUID");
-    char *database = context;
+typedef struct Top { /* the suffix */
+    char database[64];
+    bool whole; /* it has a contextCSN: a copy gets it when everything was copied */
+} Top;
 
-    if (uuid && uuid->n && uuid->values[0].size < 64)
-        memcpy(database, uuid->values[0].data, uuid->values[0].size + 1);
+static Error *take_top(void *context, const Entry *entry)
+{
+    const Attribute *uuid = entry_attribute(entry, "entryUUID"), *csn = entry_attribute(entry, "contextCSN");
+    Top *top = context;
+
+    if (uuid && uuid->n && uuid->values[0].size < sizeof top->database)
+        memcpy(top->database, uuid->values[0].data, uuid->values[0].size + 1);
+    top->whole = csn && csn->n;
     return NULL;
+}
+
+static Error *top_read(Watch *watch, Top *top)
+{
+    Error *err = conn_search(watch->conn, watch->place->suffix, SCOPE_BASE, "(objectClass=*)",
+                             (const char *const[]){"entryUUID", "contextCSN", NULL}, take_top, top);
+    bool empty = err && err->code == ERROR_NOT_FOUND;
+
+    if (err && !empty)
+        return err;
+    error_free(&err);
+    return top->whole ? NULL
+                      : error_new(ERROR_UNAVAILABLE, "directory: %s",
+                                  empty ? "it is empty: nothing was copied yet" : "it is not copied to its end yet");
 }
 
 static Error *sync_start(Watch *watch, bool whole)
@@ -103,15 +123,14 @@ static Error *sync_start(Watch *watch, bool whole)
     static const char filter[] = "(|(objectClass=posixAccount)(objectClass=posixGroup))";
     static const char *const wanted[] = {
         "uid", "cn", "displayName", "memberUid", "entryUUID", "pwdAccountLockedTime", "pwdEndTime", NULL};
-    char database[64] = "";
+    Top top = {0};
 
-    Error *err = conn_search(watch->conn, watch->place->suffix, SCOPE_BASE, "(objectClass=*)",
-                             (const char *const[]){"entryUUID", NULL}, take_uuid, database);
+    Error *err = top_read(watch, &top);
     if (err)
         return err;
-    if (whole || !watch->cookie || !*database || strcmp(database, watch->database) != 0)
+    if (whole || !watch->cookie || !*top.database || strcmp(top.database, watch->database) != 0)
         forget(watch);
-    memcpy(watch->database, database, sizeof database);
+    memcpy(watch->database, top.database, sizeof top.database);
     watch->refresh++;
     watch->refreshing = true;
     watch->whole = !watch->cookie;

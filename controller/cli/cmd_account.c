@@ -169,6 +169,7 @@ Error *run_user_domain_accept(Cli *cli, const Line *line, int *ret_exit)
 
     (void)ret_exit;
     directory.user_domain = (char *)line->key;
+    directory.instance = (char *)cli_instance(cli); /* each has a mirror of its own */
     directory.accept = &accept;
     Error *err = confirm(cli, line);
     return err ? err : release(cli, line, &directory);

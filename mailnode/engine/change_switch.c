@@ -4,6 +4,7 @@
 #include "base/crash.h"
 #include "base/log.h"
 #include "engine/certificate.h"
+#include "engine/replicas.h"
 #include "engine/tree.h"
 
 #include <inttypes.h>
@@ -75,7 +76,9 @@ static Error *link_switch(Change *change)
 
 static Error *switch_begin(Change *change, Msec now)
 {
-    Error *err = link_switch(change);
+    Error *err = replicas_mark(change->root, change->next->state);
+    if (!err)
+        err = link_switch(change);
     if (err) {
         change_prepared_drop(change);
         return err;
@@ -148,6 +151,7 @@ void change_sweep(const Change *change)
 
     generations_sweep(change->root, used, 1);
     certificates_keep(change->root);
+    replicas_sweep(change->root, change->now ? change->now->state : NULL);
 }
 
 static void try_link_back(Change *change, Msec now)
@@ -184,6 +188,7 @@ static void returned(Change *change)
     log_stop(LOG_LEVEL_ERROR, "trial not ended", &err);
     CRASH_POINT("engine.return.done");
     tree_remove(folder.text);
+    replicas_sweep(change->root, change->now ? change->now->state : NULL);
     generation_free(&change->next);
     candidate_free(&change->candidate);
     change->words = NULL;

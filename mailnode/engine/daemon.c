@@ -184,9 +184,15 @@ bool daemon_before(DaemonId id, const NodeState *state, size_t index, DaemonBefo
 {
     DEFER(xfree) char *current = xasprintf(PLACE_CURRENT, state->root);
 
-    if (id != DAEMON_SLAPD || index >= state->n_directories)
+    const char *name = NULL;
+    size_t seen = 0;
+
+    for (size_t i = 0; id == DAEMON_SLAPD && i < state->n_directories; i++) /* replicas begin empty */
+        if (!state->directories[i].replica && seen++ == index)
+            name = state->directories[i].name;
+    if (!name)
         return false;
-    *out = (DaemonBefore){.name = state->directories[index].name, .user = "openldap"};
+    *out = (DaemonBefore){.name = name, .user = "openldap"};
     out->folder = slapd_folder(state, out->name);
     out->file = xasprintf("%s/data.mdb", out->folder);
     argv_add(&out->argv, "/usr/sbin/slapadd");
@@ -240,7 +246,7 @@ void daemon_ports(DaemonId id, const NodeState *state, PortList *out)
         return;
     case DAEMON_SLAPD:
         for (size_t i = 0; i < state->n_directories; i++) {
-            for (size_t k = 0; k < state->directories[i].stated->n_listen; k++)
+            for (size_t k = 0; !state->directories[i].replica && k < state->directories[i].stated->n_listen; k++)
                 port_add(out, state->directories[i].stated->listen[k], 636);
         }
         return;

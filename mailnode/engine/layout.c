@@ -35,8 +35,9 @@ static const Folder folders[] = {
     {"%s/var/lib/mailnode", "root", "root", 0755, false},
     {PLACE_ENGINE, "root", "root", 0711, false},
     {PLACE_TABLES, "mailagent", "mailtables", 0750, false},
-    {PLACE_RELAY, "mailagent", "postfix", 02750, false}, /* setgid: secrets.db gets the group */
-    {PLACE_DKIM, "mailagent", "_rspamd", 02750, false},  /* setgid: the keys get the group */
+    {PLACE_RELAY, "mailagent", "postfix", 02750, false},        /* setgid: secrets.db gets the group */
+    {PLACE_DKIM, "mailagent", "_rspamd", 02750, false},         /* setgid: the keys get the group */
+    {PLACE_REPLICATION, "mailagent", "openldap", 02750, false}, /* setgid: the pairs get the group */
     {PLACE_LOG, "root", "root", 0755, false},
     {PLACE_MAIL, "vmail", "vmail", 0750, true},
     {PLACE_PUBLIC, "vmail", "vmail", 0750, true},

@@ -19,6 +19,9 @@
  *     mailagent  writes people and groups, sets passwords, reads none
  *     dovecot    finds people; binds as them with what they typed
  *
+ * A replica (a node of 'replicas') copies the whole directory over LDAPS (RFC 4533, refresh and persist), by SASL EXTERNAL with
+ * the pair that its node shares with the one that holds it; it takes no changes, and its tree is not loaded but copied.
+ *
  * Source: slapd.conf(5), slapd.access(5), slapo-ppolicy(5), slapo-unique(5), slapo-syncprov(5).
  */
 #include "render/slapd.h"
@@ -30,6 +33,7 @@
 #include "render/slapdconf.h"
 #include "tables/places.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +42,7 @@ static const char readers[] = "openldap";
 static const char root_dn[] = "cn=root,dc=mailnode";
 static const char agent_dn[] = "dn.exact=cn=agent,dc=mailnode";
 static const char dovecot_dn[] = "dn.exact=cn=dovecot,dc=mailnode";
+#define REPLICA_DN "cn=replica,dc=%s,dc=mailnode"
 
 /* ---- what others must know --------------------------------------------------------- */
 
@@ -49,12 +54,26 @@ Error *slapd_uids(NodeState *state)
     return err ? err : proc_user("dovecot", &state->uid_dovecot, &gid);
 }
 
+/* The one that replicas copy from here; NULL: none is. */
+static const DirectoryState *provided(const NodeState *state)
+{
+    for (size_t i = 0; i < state->n_directories; i++)
+        if (!state->directories[i].replica && state->directories[i].stated->n_replicas)
+            return &state->directories[i];
+    return NULL;
+}
+
 static bool serves_ldaps(const NodeState *state)
 {
     for (size_t i = 0; state->certificate && i < state->n_directories; i++)
-        if (state->directories[i].stated->n_listen)
+        if (!state->directories[i].replica && state->directories[i].stated->n_listen)
             return true;
     return false;
+}
+
+char *slapd_pair(const NodeState *state, const char *user_domain, uint64_t number)
+{
+    return xasprintf(PLACE_REPLICATION "/%s-%" PRIu64 ".pem", state->root, user_domain, number);
 }
 
 char *slapd_urls(const NodeState *state)
@@ -71,7 +90,7 @@ char *slapd_urls(const NodeState *state)
             buf_printf(&urls, "%%%02X", (unsigned char)*at);
     for (size_t i = 0; serves_ldaps(state) && i < state->n_directories; i++) {
         const Mail__UserDomain *stated = state->directories[i].stated;
-        for (size_t k = 0; k < stated->n_listen; k++) {
+        for (size_t k = 0; !state->directories[i].replica && k < stated->n_listen; k++) {
             bool six = strchr(stated->listen[k], ':');
             DEFER(xfree) char *url = xasprintf(six ? " ldaps://[%s]:636" : " ldaps://%s:636", stated->listen[k]);
             const char *there = strstr(buf_text(&urls), url);
@@ -141,10 +160,43 @@ static void identities(const NodeState *state, SlapdConf *conf)
     who_connects(conf, state->uid_dovecot, "cn=dovecot,dc=mailnode");
 }
 
+static const char tls_ciphers[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
+/* Path of the pair of a user domain with replicas. */
+static char *pair_of(const NodeState *state, const DirectoryState *directory, SlapdConf *conf)
+{
+    if (!directory->stated->replication)
+        fileset_refuse(conf->set,
+                       error_new(ERROR_INVALID, "user-domain %s: replicas without a certificate", directory->name));
+    return slapd_pair(state, directory->name, directory->stated->replication);
+}
+
+/* Whoever shows the certificate may read everything and change nothing.  Not on ldapi, and not in the words of a certificate:
+ * nobody else is anybody. */
+static void replicas_known(const NodeState *state, const DirectoryState *directory, SlapdConf *conf)
+{
+    DEFER(xfree) char *pair = pair_of(state, directory, conf);
+    DEFER(xfree) char *subject = xasprintf("^cn=%s,o=mailnode replica$", directory->name);
+    DEFER(xfree) char *replica = xasprintf(REPLICA_DN, directory->name);
+
+    slapdconf_heading(conf, "LDAPS, for replicas too: they and we trust this one certificate");
+    slapdconf(conf, "TLSCertificateFile", pair);
+    slapdconf(conf, "TLSCertificateKeyFile", pair);
+    slapdconf(conf, "TLSCACertificateFile", pair);
+    slapdconf(conf, "TLSVerifyClient", "try");
+    slapdconf(conf, "TLSCipherSuite", tls_ciphers);
+    slapdconf(conf, "authz-regexp", subject, replica);
+    slapdconf(conf, "authz-regexp", ".*", "cn=nobody,dc=mailnode");
+}
+
 static void tls(const NodeState *state, SlapdConf *conf)
 {
     if (!serves_ldaps(state))
         return;
+    if (provided(state)) {
+        replicas_known(state, provided(state), conf);
+        return;
+    }
     DEFER(xfree) char *certificate = xasprintf("%s/ldap-cert.pem", state->certificate);
     DEFER(xfree) char *key = xasprintf("%s/ldap-key.pem", state->certificate);
 
@@ -152,7 +204,7 @@ static void tls(const NodeState *state, SlapdConf *conf)
     slapdconf(conf, "TLSCertificateFile", certificate);
     slapdconf(conf, "TLSCertificateKeyFile", key);
     slapdconf(conf, "TLSVerifyClient", "never");
-    slapdconf(conf, "TLSCipherSuite", "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2");
+    slapdconf(conf, "TLSCipherSuite", tls_ciphers);
 }
 
 /* The database's name, its people and its groups. */
@@ -208,29 +260,67 @@ static void access_to(const Tree *tree, SlapdConf *conf)
     slapdconf(conf, "access", "to", "*", "by", "*", "none");
 }
 
-static void overlays(const Tree *tree, SlapdConf *conf)
+static void unique(const Tree *tree, SlapdConf *conf)
 {
     DEFER(xfree) char *uids = xasprintf("ldap:///%s?uid?sub", tree->people);
     DEFER(xfree) char *numbers = xasprintf("ldap:///%s?uidNumber?sub", tree->people);
     DEFER(xfree) char *cns = xasprintf("ldap:///%s?cn?sub", tree->groups);
+
+    slapdconf(conf, "overlay", "unique");
+    slapdconf(conf, "unique_uri", uids);
+    slapdconf(conf, "unique_uri", numbers);
+    slapdconf(conf, "unique_uri", cns);
+}
+
+static void overlays(const Tree *tree, bool replica, SlapdConf *conf)
+{
     DEFER(xfree) char *policy = xasprintf("cn=default,ou=PPolicy,%s", tree->suffix);
 
     slapdconf(conf, "overlay", "syncprov"); /* mail-ldap is told what changes */
     slapdconf(conf, "syncprov-checkpoint", "1", "1");
     slapdconf(conf, "syncprov-sessionlog", "5000");
-    slapdconf(conf, "overlay", "unique");
-    slapdconf(conf, "unique_uri", uids);
-    slapdconf(conf, "unique_uri", numbers);
-    slapdconf(conf, "unique_uri", cns);
+    if (!replica)
+        unique(tree, conf);
     slapdconf(conf, "overlay", "ppolicy");
     slapdconf(conf, "ppolicy_default", policy);
 }
 
-static void database(const NodeState *state, const char *name, SlapdConf *conf)
+/* The copy has no server to refer writers to: mailctl asks the node that holds the directory.  network-timeout, since a node that
+ * is off would let a stop of ours wait for minutes; a handshake that gets no answer then takes CPU time instead (libldap with
+ * GnuTLS), until the other mail-engine has seen to its slapd.  No 'timeout', which a stop would wait for. */
+static void copied(const NodeState *state, const DirectoryState *directory, size_t number, const Tree *tree,
+                   SlapdConf *conf)
 {
+    DEFER(xfree) char *pair = pair_of(state, directory, conf);
+    const char *host = directory->stated->n_listen ? directory->stated->listen[0] : "";
+    DEFER(xfree) char *rid = xasprintf("rid=%03zu", number);
+    DEFER(xfree)
+    char *provider = xasprintf(strchr(host, ':') ? "provider=ldaps://[%s]:636" : "provider=ldaps://%s:636", host);
+    DEFER(xfree) char *base = xasprintf("searchbase=%s", tree->suffix);
+    DEFER(xfree) char *key = xasprintf("tls_key=%s", pair), *certificate = xasprintf("tls_cert=%s", pair);
+    DEFER(xfree) char *trusted = xasprintf("tls_cacert=%s", pair);
+
+    slapdconf(conf, "syncrepl", rid, provider, base, "type=refreshAndPersist", "retry=1 5 5 +", "keepalive=60:3:10",
+              "network-timeout=5", "attrs=*,+", "schemachecking=off", "bindmethod=sasl", "saslmech=external", key,
+              certificate, trusted, "tls_reqcert=demand", "tls_protocol_min=3.3");
+}
+
+/* Everything, hashes too: a replica that lacked them could let nobody in. */
+static void copied_from(const char *name, SlapdConf *conf)
+{
+    DEFER(xfree) char *replica = xasprintf("dn.exact=" REPLICA_DN, name);
+
+    slapdconf(conf, "limits", replica, "size=unlimited", "time=unlimited");
+    slapdconf(conf, "access", "to", "*", "by", replica, "read", "by", "*", "break");
+}
+
+static void database(const NodeState *state, size_t index, SlapdConf *conf)
+{
+    const DirectoryState *directory = &state->directories[index];
+    const char *name = directory->name;
     DEFER(tree_done) Tree tree = tree_of(name);
     DEFER(xfree) char *folder = slapd_folder(state, name);
-    DEFER(xfree) char *heading = xasprintf("user domain %s", name);
+    DEFER(xfree) char *heading = xasprintf(directory->replica ? "user domain %s, a copy" : "user domain %s", name);
 
     slapdconf_heading(conf, heading);
     slapdconf(conf, "database", "mdb");
@@ -242,8 +332,12 @@ static void database(const NodeState *state, const char *name, SlapdConf *conf)
     slapdconf(conf, "index", "uid,cn", "eq");
     slapdconf(conf, "index", "uidNumber,gidNumber,memberUid,mail", "eq");
     slapdconf(conf, "limits", agent_dn, "size=unlimited", "time=unlimited");
+    if (directory == provided(state))
+        copied_from(name, conf);
     access_to(&tree, conf);
-    overlays(&tree, conf);
+    if (directory->replica)
+        copied(state, directory, index + 1, &tree, conf);
+    overlays(&tree, directory->replica, conf);
 }
 
 /* ---- the tree ---------------------------------------------------------------------- */
@@ -313,8 +407,9 @@ void render_slapd(const NodeState *state, FileSet *out)
     slapdconf(&conf, "access", "to", "dn.base=", "by", "*", "read");
     slapdconf(&conf, "access", "to", "dn.base=cn=Subschema", "by", "users", "read", "by", "*", "none");
     for (size_t i = 0; i < state->n_directories; i++) {
-        database(state, state->directories[i].name, &conf);
-        tree_write(state->directories[i].name, out);
+        database(state, i, &conf);
+        if (!state->directories[i].replica) /* its tree comes with the rest */
+            tree_write(state->directories[i].name, out);
     }
     fileset_restart_on(out, "slapd", "listens on", urls);
 }

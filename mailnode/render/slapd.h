@@ -13,5 +13,8 @@ CHECKED Error *slapd_uids(NodeState *state);
  * caller. */
 char *slapd_urls(const NodeState *state);
 
+/* PEM file of the pair of this number, which the agent writes (seal/replica.h). */
+char *slapd_pair(const NodeState *state, const char *user_domain, uint64_t number);
+
 /* Folder of one user domain's database (openldap, 0700), to be made before its tree is loaded. */
 char *slapd_folder(const NodeState *state, const char *user_domain);

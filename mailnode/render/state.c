@@ -129,9 +129,12 @@ static void directories_find(NodeState *state)
     state->directories = xcalloc(state->n_objects + 1, sizeof *state->directories);
     for (size_t i = 0; i < state->n_objects; i++) {
         const Object *object = state->objects[i];
-        if (object->body_case == MAIL__OBJECT__BODY_USER_DOMAIN &&
-            object->user_domain->kind == MAIL__USER_DOMAIN_KIND__INTERNAL && is_us(state, object->user_domain->node))
-            state->directories[state->n_directories++] = (DirectoryState){object->name, object->user_domain};
+        if (object->body_case != MAIL__OBJECT__BODY_USER_DOMAIN ||
+            object->user_domain->kind != MAIL__USER_DOMAIN_KIND__INTERNAL)
+            continue;
+        bool replica = user_domain_role(object->user_domain, state->node) == DIRECTORY_REPLICA;
+        if (replica || is_us(state, object->user_domain->node))
+            state->directories[state->n_directories++] = (DirectoryState){object->name, object->user_domain, replica};
     }
     qsort(state->directories, state->n_directories, sizeof *state->directories, directory_compare);
 }

@@ -13,6 +13,7 @@
 typedef struct DirectoryState { /* an internal user domain whose slapd runs here */
     const char *name;
     const Mail__UserDomain *stated;
+    bool replica; /* a copy of the one on stated->node */
 } DirectoryState;
 
 typedef struct NodeState {

@@ -10,6 +10,8 @@
 #define PLACE_TABLES "%s/var/lib/mailnode/tables" /* mail.db, maps/ */
 #define PLACE_RELAY PLACE_TABLES "/relay"         /* mailagent, group postfix, 2750: secrets.db */
 #define PLACE_DKIM PLACE_TABLES "/dkim" /* mailagent, group _rspamd, 2750: a file for each domain that signs */
+/* mailagent, group openldap, 2750: NAME-NUMBER.pem, the pair of a user domain with replicas (seal/replica.h) */
+#define PLACE_REPLICATION "%s/var/lib/mailnode/replication"
 #define PLACE_LOG "%s/var/log/mailnode" /* root 0755; NAME.log of each daemon */
 #define PLACE_OVERRIDE "%s/etc/mailnode/override"
 

@@ -125,6 +125,26 @@ static Error *domain_elsewhere(void *context, const Object *other)
     return error_new(ERROR_EXISTS, "exists in instance %s: a domain lies in one", other->instance_name);
 }
 
+/* slapd shows one certificate, and the replicas of a user domain know its own alone. */
+static Error *other_provided(void *context, const Object *other)
+{
+    const Object *object = context;
+
+    if (!other->user_domain->n_replicas || strcmp(object_ref(other).name, object_ref(object).name) == 0 ||
+        strcmp(other->user_domain->node, object->user_domain->node) != 0)
+        return NULL;
+    return error_new(ERROR_CONFLICT, "node %s provides user-domain %s to replicas already: a node provides one",
+                     object->user_domain->node, other->name);
+}
+
+static Error *provided_check(const Object *object, const StateView *view)
+{
+    if (!object->user_domain->n_replicas)
+        return NULL;
+    return view->each(view->self, MAIL__OBJECT__BODY_USER_DOMAIN, NULL, NULL, other_provided,
+                      (void *)(uintptr_t)object);
+}
+
 /* ---- addresses and domains ------------------------------------------------------------ */
 
 static Error *domain_found(void *context, const Object *domain)
@@ -234,6 +254,8 @@ static Error *kind_put_check(const Object *object, const Object *older, const St
     switch (object->body_case) {
     case MAIL__OBJECT__BODY_INSTANCE:
         return placed_check(object, view);
+    case MAIL__OBJECT__BODY_USER_DOMAIN:
+        return provided_check(object, view);
     case MAIL__OBJECT__BODY_DOMAIN:
         return domain_put_check(object, older, view);
     case MAIL__OBJECT__BODY_ADDRESS:

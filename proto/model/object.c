@@ -185,6 +185,18 @@ size_t object_subscriptions(const Object *object, Subscription *out, size_t room
     return to.n;
 }
 
+DirectoryRole user_domain_role(const Mail__UserDomain *user_domain, const char *node)
+{
+    if (user_domain->kind != MAIL__USER_DOMAIN_KIND__INTERNAL)
+        return DIRECTORY_NONE;
+    if (user_domain->node && strcmp(user_domain->node, node) == 0)
+        return DIRECTORY_HOLDER;
+    for (size_t i = 0; i < user_domain->n_replicas; i++)
+        if (strcmp(user_domain->replicas[i], node) == 0)
+            return DIRECTORY_REPLICA;
+    return DIRECTORY_NONE;
+}
+
 /* ---- made, copied, freed ----------------------------------------------------------- */
 
 static char *copy_unless_empty(const char *text)

@@ -75,6 +75,10 @@ typedef struct Subscription {
 size_t object_subscriptions(const Object *object, Subscription *out, size_t room); /* how many there are, as snprintf */
 enum { OBJECT_SUBSCRIPTIONS_MAX = 72 };
 
+/* What a node is to an internal user domain. */
+typedef enum DirectoryRole { DIRECTORY_NONE, DIRECTORY_HOLDER, DIRECTORY_REPLICA } DirectoryRole;
+DirectoryRole user_domain_role(const Mail__UserDomain *user_domain, const char *node);
+
 Object *object_new(Kind kind, const char *instance, const char *name); /* an empty body; copies the strings */
 Object *object_clone(const Object *object);
 void object_free(Object **object);

@@ -86,6 +86,10 @@ static Error *user_domain_check(const Object *object)
     for (size_t i = 0; i < domain->n_replicas; i++)
         if (strcmp(domain->replicas[i], domain->node) == 0)
             return error_new(ERROR_INVALID, "replicas '%s': it holds the writable directory", domain->node);
+    if (domain->n_replicas && !domain->n_listen)
+        return error_hint(
+            error_new(ERROR_INVALID, "replicas '%s': 'listen' has no address that it could reach", domain->replicas[0]),
+            "state an address of %s as well: listen=ADDRESS", domain->node);
     return NULL;
 }
 

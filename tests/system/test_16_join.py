@@ -137,7 +137,7 @@ def test_revoked_node_is_heard_no_more(cluster):
         peer.send(body("report", release="9.9.9", wanted_revision=99, applied_revision=99, config_revision=99))
         peer.send(body("applied", revision=1, chain=bytes(32), digest=bytes(32)))
         peer.send(body("hello", schema=1, revision=0, boot_id=node.boot_id))
-        c.ctl("user-domain set staff replicas=mx2", code=None)  # would be sent to it
+        c.ctl("user-domain set staff replicas=mx2 listen=127.0.0.1", code=None)  # would be sent to it
         said = peer.receive(1)
         while said is not None:
             assert said.WhichOneof("body") == "failure", said

@@ -34,7 +34,7 @@ TABLE = [
     ("instance set main description=x", ""), ("instance set main running=yes hostname={new}.example.org", "am"),
     ("instance set second hostname={new}.example.org", "a"),
     ("node set mx1 description={new}", "a"), ("node add {new}", "a"), ("node revoke mx9 --yes", "a"),
-    ("node resync mx1", "a"), ("node check mx1", "a"), ("user-domain set staff replicas=mx1", "a"),
+    ("node resync mx1", "a"), ("node check mx1", "a"), ("user-domain set staff listen=127.0.0.1", "a"),
     ("admin add {new} role=viewer uid=33333", "a"), ("admin remove nobody-here --if-exists", "a"),
     ("revert {last}", "a"), ("rollback {last} -i main --yes", "am"), ("apply -f -", "a"),
 ]

@@ -557,7 +557,8 @@ static void directories_of_others(void **state)
     runs(0);
     assert_int_equal(n_asked, 0);
     assert_string_equal(mirror_trouble(mirror, &fact),
-                        "user domain staff is on node mx2: directories of other nodes are not read yet");
+                        "user domain staff is on node mx2, without a replica here: mailctl user-domain set staff "
+                        "replicas+=mx1");
     assert_int_equal(fact, MAIL__FACT_STATE__UNKNOWN);
     assert_away(true, true); /* who is not known here may be known there */
     holder = "mx1";

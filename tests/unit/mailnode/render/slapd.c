@@ -85,7 +85,7 @@ static void urls(void **state)
 {
     char *four[] = {(char *)"192.0.2.1"}, *more[] = {(char *)"192.0.2.1", (char *)"192.0.2.11", (char *)"2001:db8::1"};
     Mail__UserDomain staff = MAIL__USER_DOMAIN__INIT, pupils = MAIL__USER_DOMAIN__INIT;
-    DirectoryState directories[] = {{"pupils", &pupils}, {"staff", &staff}};
+    DirectoryState directories[] = {{"pupils", &pupils, false}, {"staff", &staff, false}};
     NodeState node = node_with(directories, 2);
 
     (void)state;
@@ -105,7 +105,7 @@ static void urls(void **state)
 static void uids_must_be_known(void **state)
 {
     Mail__UserDomain staff = MAIL__USER_DOMAIN__INIT;
-    DirectoryState directory = {"staff", &staff};
+    DirectoryState directory = {"staff", &staff, false};
     NodeState node = node_with(&directory, 1);
     DEFER(fileset_free) FileSet *set = fileset_new();
 
@@ -120,7 +120,7 @@ static void listening_elsewhere_is_a_restart(void **state)
 {
     char *listen[] = {(char *)"192.0.2.1"};
     Mail__UserDomain staff = MAIL__USER_DOMAIN__INIT;
-    DirectoryState directory = {"staff", &staff};
+    DirectoryState directory = {"staff", &staff, false};
     NodeState node = node_with(&directory, 1);
     DEFER(fileset_free) FileSet *one = fileset_new();
     DEFER(fileset_free) FileSet *other = fileset_new();

@@ -52,6 +52,8 @@ static const struct {
     {MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", STAFF ";replicas=mx2,mx3;listen=10.0.0.1", NULL},
     {MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", "node=mx1", "user-domain staff: kind is missing"},
     {MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", "kind=internal", "user-domain staff: node is missing"},
+    {MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", STAFF ";replicas=mx2",
+     "user-domain staff: replicas 'mx2': 'listen' has no address that it could reach"},
     {MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", STAFF ";replicas=mx2,mx1",
      "user-domain staff: replicas 'mx1': it holds the writable directory"},
 

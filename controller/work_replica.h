@@ -1,0 +1,8 @@
+/* work_replica.h - the pair by which a user domain's node and its replicas know each other (SPEC F-179) */
+#pragma once
+#include "work.h"
+
+/* 'after' is about to be stored, 'before' is what it replaces (NULL: nothing).  Whoever was told the old pair and is no node of
+ * it any more shall not be believed, and the certificate names the addresses: a new one is made when node, replicas or listen
+ * change.  Without replicas there is none. */
+CHECKED Error *replica_pair_follow(Work *work, const Object *before, Object *after);

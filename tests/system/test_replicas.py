@@ -1,0 +1,191 @@
+"""Replicas of an internal user domain (F-179): another node has a copy, and authenticates while the first is away."""
+import glob
+import grp
+import imaplib
+import os
+import pwd
+import signal
+import subprocess
+
+import pytest
+
+from harness import Cluster, MailNode, wait_until
+from harness.program import environment
+
+pytestmark = pytest.mark.xdist_group("replicas")
+BASE = "dc=staff,dc=mailnode"
+
+
+@pytest.fixture
+def two():
+    """mx1 holds the directory and nothing else; mx2 has the instance, and is to have a copy."""
+    with Cluster(node=MailNode, nodes=2) as c:
+        c.ctl(f"user-domain add staff kind=internal node=mx1 listen={c['mx1'].address}")
+        c["mx2"].patterns_take()
+        yield c
+
+
+def replicate(c):
+    c.ctl("user-domain set staff replicas=mx2 --timeout 60s", timeout=90)
+    c.ctl(f"instance add main node=mx2 hostname=mx2.example.org user-domain=staff mail-domain=example.org "
+          f"listen={c['mx2'].address} --timeout 90s", timeout=120)
+    c["mx2"].wait_ready()
+
+
+def die(node):
+    """As in a power cut."""
+    node.kill()
+    node.kill_engine()
+    for pid in node.pids().values():
+        os.killpg(pid, signal.SIGKILL)
+
+
+def pair(node):
+    """The one file of key and certificate that it has."""
+    found = glob.glob(node.path("var/lib/mailnode/replication", "*.pem"))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def lets_in(node, user, password):
+    """A new session, and no cached answer of an earlier one; None: it is to try later."""
+    subprocess.run(["doveadm", "-c", node.path("var/lib/mailnode/engine/current/dovecot/dovecot.conf"), "auth", "cache", "flush"],
+                   capture_output=True, check=True, env=environment({}))
+    try:
+        with node.imap(user, password):
+            return True
+    except imaplib.IMAP4.error as err:
+        return False if "AUTHENTICATIONFAILED" in str(err) else None
+
+
+def ldap(node, *words, certificate=None, trusts, binds=("-Y", "EXTERNAL", "-Q")):
+    """What ldapsearch gets over LDAPS."""
+    more = {"LDAPTLS_CACERT": trusts, "LDAPTLS_REQCERT": "demand", "LDAPNOINIT": None}
+    if certificate:
+        more.update(LDAPTLS_CERT=certificate, LDAPTLS_KEY=certificate)
+    done = subprocess.run(["timeout", "10", "ldapsearch", "-H", f"ldaps://{node.address}:636", "-LLL", "-o", "ldif-wrap=no", *binds,
+                           "-b", BASE, *words], capture_output=True, text=True, env=environment(more))
+    return done.returncode, done.stdout, done.stderr
+
+
+def made(folder, name, *more, subject="/O=mailnode replica/CN=staff"):
+    """A key and a certificate of somebody's own, in one file."""
+    path = os.path.join(folder, name)
+    new = ["-newkey", "ed25519", "-nodes", "-subj", subject, "-keyout", path + ".key"]
+    subprocess.run(["openssl", "req", "-x509", "-days", "2", *new, *more, "-out", path + ".crt"], check=True, capture_output=True)
+    with open(path, "w") as out:
+        out.write(open(path + ".key").read() + open(path + ".crt").read())
+    return path
+
+
+@pytest.mark.spec("F-179")
+def test_F_179_a_replica_authenticates_while_the_provider_is_away(two):
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    replicate(c)
+    replica.wait_user("alice")
+    assert lets_in(replica, "alice", "pw of alice") and lets_in(replica, "alice", "pw of bob!") is False
+    provider.add_user("bob", "pw of bob!")
+    replica.wait_user("bob")
+    assert lets_in(replica, "bob", "pw of bob!")
+    assert replica.facts()["accounts"]["text"] == "2 users, 0 groups: a copy of node mx1"
+
+    die(provider)
+    assert lets_in(replica, "alice", "pw of alice") and lets_in(replica, "alice", "pw of bob!") is False
+    replica.deliver("someone@remote.test", ["bob@example.org"])
+    wait_until(lambda: len(replica.mailbox("bob")) == 1, "bob has mail")
+    assert replica.rcpt("nobody@example.org").startswith("550")
+    said = c.ctl("user set alice password=-", stdin="pw of alice 2", code=11)
+    assert "mx1" in said.err, said
+
+    killed = replica.pid("slapd")
+    os.kill(killed, signal.SIGKILL)   # back, with what it had
+    wait_until(lambda: replica.pid("slapd") not in (None, killed) and lets_in(replica, "alice", "pw of alice"),
+               "slapd of mx2 runs again", 30, every=0.1)
+    assert lets_in(replica, "alice", "pw of bob!") is False
+
+    provider.start(wait=True)
+    wait_until(lambda: c.ctl("user list", code=None).code == 0, "the directory answers again", 30, every=0.1)
+    c.ctl("user set alice password=-", stdin="pw of alice 2")
+    wait_until(lambda: lets_in(replica, "alice", "pw of alice 2"), "the new password is here", 20, every=0.2)
+    assert lets_in(replica, "alice", "pw of alice") is False
+    provider.add_user("carol")
+    replica.wait_user("carol")
+
+
+@pytest.mark.spec("F-179")
+def test_F_179_only_replicas_read_the_directory(two):
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    c.ctl("user-domain set staff replicas=mx2 --timeout 60s", timeout=90)
+    own = pair(provider)
+    assert open(own).read() == open(pair(replica)).read()
+    for node in (provider, replica):
+        st = os.stat(pair(node))
+        assert (st.st_mode & 0o7777, pwd.getpwuid(st.st_uid).pw_name, grp.getgrgid(st.st_gid).gr_name) == (0o640, "mailagent", "openldap")
+        assert "PRIVATE" not in node.rendered("slapd/slapd.conf")
+    key = open(own).read().split("-----")[2].strip()
+    for text in (c.export("yaml"), c.ctl("user-domain show staff").out, c.ctl("history user-domain/staff").out,
+                 open(c.log).read(), open(provider.log).read(), open(replica.log).read(), open(replica.engine_log).read()):
+        assert key not in text
+    assert 'replication: "(hidden)"' in c.export("yaml")
+
+    code, out, _ = ldap(provider, certificate=own, trusts=own)
+    assert code == 0 and "userPassword" in out
+    done = subprocess.run(["timeout", "10", "ldapmodify", "-H", f"ldaps://{provider.address}:636", "-Y", "EXTERNAL", "-Q"],
+                          input=f"dn: uid=alice,ou=People,{BASE}\nchangetype: modify\nreplace: sn\nsn: x\n", text=True,
+                          capture_output=True, env=environment({"LDAPTLS_CACERT": own, "LDAPTLS_CERT": own, "LDAPTLS_KEY": own}))
+    assert done.returncode == 50, done   # insufficientAccessRights
+
+    # With the same name and another key; made with the right key, by somebody who has it; and without any.
+    stranger = made(c.folder, "stranger")
+    code, out, _ = ldap(provider, certificate=stranger, trusts=own)
+    assert code != 0 and not out
+    child = os.path.join(c.folder, "child")
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ed25519", "-nodes", "-keyout", child + ".key", "-subj",
+                    "/DC=mailnode/CN=agent", "-out", child + ".req"], check=True, capture_output=True)
+    subprocess.run(["openssl", "x509", "-req", "-in", child + ".req", "-CA", own, "-CAkey", own, "-CAcreateserial", "-CAserial",
+                    child + ".srl", "-days", "2", "-out", child + ".crt"], check=True, capture_output=True)
+    with open(child, "w") as f:
+        f.write(open(child + ".key").read() + open(child + ".crt").read())
+    code, out, _ = ldap(provider, certificate=child, trusts=own)
+    assert code != 0 and not out
+    code, out, _ = ldap(provider, trusts=own)
+    assert code != 0 and not out
+    alice = ("-x", "-D", f"uid=alice,ou=People,{BASE}", "-w", "pw of alice")
+    code, out, _ = ldap(provider, "*", "+", trusts=own, binds=alice)
+    assert "userPassword" not in out
+    assert [line for line in out.splitlines() if line.startswith("dn: ")] in ([], [f"dn: uid=alice,ou=People,{BASE}"]), (code, out)
+    code, _, err = ldap(provider, trusts=stranger, binds=alice)   # nor is somebody else taken for the provider
+    assert code != 0, err
+
+
+@pytest.mark.spec("F-179")
+def test_F_179_replicas_come_and_go(two):
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    said = c.ctl("user-domain set staff replicas=mx2 listen=", code=3)
+    assert len(said.err.strip().splitlines()) == 2 and "listen" in said.err and "listen=ADDRESS" in said.err, said
+    c.ctl("user-domain add guests kind=internal node=mx1 listen=127.0.0.1")
+    c.ctl("user-domain set staff replicas=mx2 --timeout 60s", timeout=90)
+    said = c.ctl("user-domain set guests replicas=mx2", code=6)
+    assert "provides user-domain staff" in said.err, said
+    data = replica.path("var/lib/mailnode/slapd/staff/data.mdb")
+    wait_until(lambda: os.path.exists(data), "a copy is on mx2")
+    first = open(pair(replica)).read()
+    revision = c.revision
+    c.ctl("user-domain set staff replicas=mx2")   # the same again is no change
+    assert c.revision == revision and open(pair(replica)).read() == first
+    document = c.export("yaml")
+    with open(c.folder + "/all.yaml", "w") as f:
+        f.write(document)
+    c.ctl(f"apply -f {c.folder}/all.yaml")
+    assert c.revision == revision and c.export("yaml") == document
+
+    c.ctl("user-domain set staff replicas= --timeout 60s", timeout=90)
+    wait_until(lambda: not os.path.exists(os.path.dirname(data)) and not replica.pids().get("slapd"), "no copy is on mx2", 20)
+    wait_until(lambda: not glob.glob(replica.path("var/lib/mailnode/replication/*")), "nor a pair", 20)
+    assert os.path.exists(provider.path("var/lib/mailnode/slapd/staff/data.mdb"))
+    c.ctl("user-domain set staff replicas=mx2 --timeout 60s", timeout=90)
+    assert open(pair(replica)).read() != first and open(pair(provider)).read() == open(pair(replica)).read()
+    wait_until(lambda: os.path.exists(data), "a copy is on mx2 again")
