@@ -183,7 +183,8 @@ Mail__FactState accounts_state(Accounts *accounts, const char **ret_text, Msec n
 {
     const char *bad = accounts->file ? account_file_bad(accounts->file) : NULL;
     Mail__FactState state = bad ? MAIL__FACT_STATE__BAD : MAIL__FACT_STATE__GOOD;
-    const char *copied_from = accounts->mirror ? mirror_copied_from(accounts->mirror) : NULL;
+    bool cut_off = false;
+    const char *copied_from = accounts->mirror ? mirror_copied_from(accounts->mirror, &cut_off) : NULL;
     Msec seen_at = accounts->mirror ? mirror_seen_at(accounts->mirror) : 0;
 
     if (accounts->mirror)
@@ -193,11 +194,14 @@ Mail__FactState accounts_state(Accounts *accounts, const char **ret_text, Msec n
     if (bad)
         snprintf(accounts->text, sizeof accounts->text, "%s", bad);
     else if (accounts->known)
-        snprintf(accounts->text, sizeof accounts->text, "%zu users, %zu groups%s%s", accounts->n_users,
-                 accounts->n_groups, copied_from ? ": a copy of node " : "", copied_from ? copied_from : "");
+        snprintf(accounts->text, sizeof accounts->text, "%zu users, %zu groups%s%s%s", accounts->n_users,
+                 accounts->n_groups, copied_from ? ": a copy of node " : "", copied_from ? copied_from : "",
+                 cut_off ? ", which is not reached: new users and passwords do not come" : "");
     else
         snprintf(accounts->text, sizeof accounts->text, "none have come yet: mail for users is deferred");
     if (bad)
         return state;
-    return accounts->known ? MAIL__FACT_STATE__GOOD : MAIL__FACT_STATE__UNKNOWN;
+    if (!accounts->known)
+        return MAIL__FACT_STATE__UNKNOWN;
+    return cut_off ? MAIL__FACT_STATE__DEGRADED : MAIL__FACT_STATE__GOOD;
 }

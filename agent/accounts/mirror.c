@@ -36,6 +36,7 @@ struct Mirror {
     bool claim_written; /* what somebody claims: with the commit it is his */
     bool accepted;      /* a reading with about 'held_after' users may be taken */
     bool known, away;
+    bool cut_off; /* the copy does not reach what it copies */
 };
 
 Mirror *mirror_new(Journal *journal, Directory *directory, const char *node)
@@ -76,7 +77,7 @@ static void forget(Mirror *mirror)
     account_set_free(&mirror->ready);
     directory_unwatch(mirror->directory);
     xfree(&mirror->trouble);
-    mirror->watching = mirror->waits = mirror->held = mirror->accepted = false;
+    mirror->watching = mirror->waits = mirror->held = mirror->accepted = mirror->cut_off = false;
     mirror->looks = (Looks){0};
     mirror->known = false;
     mirror->look_at = mirror->whole_at = 0;
@@ -248,6 +249,20 @@ static void batch_end(Mirror *mirror, Msec now)
         directory_mirrored(mirror->directory, mirror->offered);
 }
 
+static void copy_look(Mirror *mirror, bool cut_off)
+{
+    if (cut_off == mirror->cut_off)
+        return;
+    mirror->cut_off = cut_off;
+    if (cut_off)
+        journal_happened(mirror->journal, MAIL__FACT_STATE__DEGRADED, "directory not copied",
+                         "user domain %s: its slapd does not reach the one of node %s", mirror->user_domain,
+                         mirror->copied_from ? mirror->copied_from : "-");
+    else
+        journal_happened(mirror->journal, MAIL__FACT_STATE__GOOD, "directory copied again", "user domain %s",
+                         mirror->user_domain);
+}
+
 static void take_part(Mirror *mirror, const Mail__Accounts *accounts, Msec now)
 {
     if (accounts->whole && (!mirror->grows || !account_set_whole(mirror->grows)))
@@ -256,8 +271,10 @@ static void take_part(Mirror *mirror, const Mail__Accounts *accounts, Msec now)
         grow(mirror, accounts->whole);
     for (size_t i = 0; !mirror->broken && i < accounts->n_accounts; i++)
         take_account(mirror, accounts->accounts[i]);
-    if (accounts->state && !mirror->broken)
+    if (accounts->state && !mirror->broken) {
+        copy_look(mirror, accounts->cut_off);
         batch_end(mirror, now);
+    }
 }
 
 /* Takes why. */
@@ -454,8 +471,9 @@ bool mirror_away(const Mirror *mirror, bool *ret_away)
     return mirror->known;
 }
 
-const char *mirror_copied_from(const Mirror *mirror)
+const char *mirror_copied_from(const Mirror *mirror, bool *ret_cut_off)
 {
+    *ret_cut_off = mirror->cut_off;
     return mirror->copied_from;
 }
 

@@ -52,8 +52,9 @@ bool mirror_away(const Mirror *mirror, bool *ret_away);
 
 /* Why there is nothing (new) to be read, as a fact; NULL: there is. */
 const char *mirror_trouble(Mirror *mirror, Mail__FactState *ret_state);
-/* The node that holds the directory of which a copy is read here; NULL: it is read itself. */
-const char *mirror_copied_from(const Mirror *mirror);
+/* The node that holds the directory of which a copy is read here, and whether the copy is not connected to it; NULL: it is
+ * read itself. */
+const char *mirror_copied_from(const Mirror *mirror, bool *ret_cut_off);
 /* When the directory was last known to be as it is here; 0: never. */
 Msec mirror_seen_at(const Mirror *mirror);
 

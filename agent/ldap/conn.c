@@ -349,7 +349,7 @@ static Error *page_ask(Search *search, const char *base, Scope scope, const char
     int rc = ldap_create_page_control(ld, CONN_PAGE, &search->cookie, 1, &paged);
     if (rc == LDAP_SUCCESS)
         rc = ldap_search_ext(ld, base, scope == SCOPE_BASE ? LDAP_SCOPE_BASE : LDAP_SCOPE_ONELEVEL, filter,
-                             (char **)attributes, 0, scope == SCOPE_BASE ? NULL : (LDAPControl *[]){paged, NULL}, NULL,
+                             (char **)attributes, 0, scope == SCOPE_ONE ? (LDAPControl *[]){paged, NULL} : NULL, NULL,
                              NULL, LDAP_NO_LIMIT, ret_id);
     if (paged)
         ldap_control_free(paged);
@@ -363,7 +363,7 @@ Error *conn_search(Conn *conn, const char *base, Scope scope, const char *filter
         .conn = conn,
         .each = each,
         .context = context,
-        .wait_ms = scope == SCOPE_BASE ? CONN_GREET_MS : CONN_WAIT_MS,
+        .wait_ms = scope == SCOPE_ONE ? CONN_WAIT_MS : CONN_GREET_MS,
     };
     Error *err = NULL;
     int id = 0;

@@ -48,7 +48,7 @@ typedef struct Entry {
 
 const Attribute *entry_attribute(const Entry *entry, const char *name); /* NULL: not there */
 
-typedef enum Scope { SCOPE_BASE, SCOPE_ONE } Scope;
+typedef enum Scope { SCOPE_BASE, SCOPE_ONE, SCOPE_FEW } Scope; /* few: one level that is not asked for in pages */
 
 /* In pages; 'each' ends it with an error.  'attributes' ends with NULL. */
 CHECKED Error *conn_search(Conn *conn, const char *base, Scope scope, const char *filter, const char *const *attributes,

@@ -265,6 +265,43 @@ Error *people_state(Conn *conn, const Place *place, char **ret_state)
     return NULL;
 }
 
+/* ---- copies ---- */
+
+static Error *take_dn(void *context, const Entry *entry)
+{
+    char **dn = context;
+
+    free(*dn);
+    *dn = xstrdup(entry->dn);
+    return NULL;
+}
+
+static Error *take_connection(void *context, const Entry *entry)
+{
+    const Value *connection = first_value(entry, "olmSRConnection");
+    bool *cut_off = context;
+
+    *cut_off = !connection || !connection->size;
+    return NULL;
+}
+
+Error *people_cut_off(Conn *conn, const Place *place, bool *ret_cut_off)
+{
+    DEFER(xfree) char *filter = xasprintf("(namingContexts=%s)", place->suffix), *database = NULL;
+    bool cut_off = false;
+
+    Error *err = conn_search(conn, "cn=Databases,cn=Monitor", SCOPE_FEW, filter, (const char *const[]){"1.1", NULL},
+                             take_dn, &database);
+    if (!err && database)
+        err = conn_search(conn, database, SCOPE_FEW, "(objectClass=olmSyncReplInstance)",
+                          (const char *const[]){"olmSRConnection", NULL}, take_connection, &cut_off);
+    if (err && err->code == ERROR_NOT_FOUND) /* nothing is copied to here */
+        error_free(&err);
+    if (!err)
+        *ret_cut_off = cut_off;
+    return err;
+}
+
 /* ---- who is in which group ---- */
 
 static Mail__Account *user_named(const AccountList *users, const char *name)

@@ -41,6 +41,9 @@ CHECKED Error *account_list_take(AccountList *list, Mail__Account *account);
 /* contextCSN; empty, where it has none. */
 CHECKED Error *people_state(Conn *conn, const Place *place, char **ret_state);
 
+/* Is it a copy that is not connected to what it copies?  (back-monitor: slapd-monitor(5).) */
+CHECKED Error *people_cut_off(Conn *conn, const Place *place, bool *ret_cut_off);
+
 /* What 'read' asks for.  NOT_FOUND: by name, with the nearest one. */
 CHECKED Error *people_read(Conn *conn, const Place *place, const Mail__DirectoryRead *read, AccountList *list);
 

@@ -101,7 +101,7 @@ typedef struct Parts {
     uint64_t id;
     uint32_t seq;
     const Place *place;
-    bool watched, whole;
+    bool watched, whole, cut_off;
     Mail__Account *items[ENVELOPE_PART_BYTES / 8]; /* of the part that grows; none is smaller than 8 octets */
     size_t n, octets;
 } Parts;
@@ -116,6 +116,7 @@ static Error *part_say(Parts *parts, const char *state)
     body.user_domain = parts->place->user_domain;
     body.state = (char *)state;
     body.has_whole = body.whole = parts->whole;
+    body.has_cut_off = body.cut_off = parts->cut_off;
     reply.body_case = MAIL__ENVELOPE__BODY_ACCOUNTS;
     reply.accounts = &body;
     parts->n = parts->octets = 0;
@@ -218,6 +219,7 @@ static Error *batch_say(void *context, const Batch *batch)
         .place = &serve->place,
         .watched = true,
         .whole = batch->whole,
+        .cut_off = batch->cut_off,
     };
     tell_unreachable(serve, batch->accounts);
     Error *err = accounts_say(parts, batch->accounts, batch->state);

@@ -26,6 +26,7 @@ struct Watch {
     bool open;              /* a batch was begun, and is not said to its end */
     bool due;               /* ... and holds something */
     AccountList list;
+    bool cut_off, was_cut_off; /* seen at two beats in a row; at the last */
     size_t left_out;
     char database[64]; /* that 'cookie' is of: entryUUID of the suffix */
     char *cookie;      /* as of the last batch that ended; NULL: none */
@@ -174,7 +175,7 @@ Error *watch_start(Watch *watch, bool whole, Msec now)
 /* What has gathered is said; state: and the batch ends. */
 static Error *gathered_say(Watch *watch, const WatchSay *say, const char *state)
 {
-    Batch batch = {&watch->list, watch->refreshing && watch->whole, state};
+    Batch batch = {&watch->list, watch->refreshing && watch->whole, watch->cut_off, state};
 
     Error *err = say->say(say->context, &batch);
     account_list_done(&watch->list);
@@ -377,7 +378,7 @@ static Error *poll_all(Watch *watch, const WatchSay *say, bool *ret_said)
     watch->left_out = watch->list.left_out;
     free(watch->state);
     watch->state = xstrdup(watch->list.state);
-    Batch batch = {&watch->list, true, watch->state};
+    Batch batch = {&watch->list, true, false, watch->state};
     err = say->say(say->context, &batch);
     *ret_said = err != NULL;
     account_list_done(&watch->list);
@@ -414,14 +415,19 @@ static Error *drain_or_poll(Watch *watch, const WatchSay *say, Msec now, bool *r
 static Error *beat(Watch *watch, const WatchSay *say, Msec now, bool *ret_said)
 {
     DEFER(xfree) char *state = NULL;
+    bool cut_off = false;
 
     watch->beat_at = now + WATCH_BEAT_MS;
     Error *err = people_state(watch->conn, watch->place, &state);
     if (!err)
-        err = drain(watch, say, ret_said); /* what came before the answer */
+        err = people_cut_off(watch->conn, watch->place, &cut_off);
+    watch->cut_off = cut_off && watch->was_cut_off;
+    watch->was_cut_off = cut_off;
+    if (!err)
+        err = drain(watch, say, ret_said); /* what came before the answers */
     if (err || watch->open)
         return err;
-    err = say->say(say->context, &(Batch){&watch->list, false, watch->state ? watch->state : ""});
+    err = say->say(say->context, &(Batch){&watch->list, false, watch->cut_off, watch->state ? watch->state : ""});
     *ret_said = err != NULL;
     return err;
 }

@@ -28,6 +28,7 @@ enum {
 typedef struct Batch {
     AccountList *accounts; /* account.gone: kind and uuid alone */
     bool whole;
+    bool cut_off; /* the directory is a copy, and does not reach what it copies */
     const char *state;
 } Batch;
 

@@ -42,7 +42,6 @@ static const char readers[] = "openldap";
 static const char root_dn[] = "cn=root,dc=mailnode";
 static const char agent_dn[] = "dn.exact=cn=agent,dc=mailnode";
 static const char dovecot_dn[] = "dn.exact=cn=dovecot,dc=mailnode";
-#define REPLICA_DN "cn=replica,dc=%s,dc=mailnode"
 
 /* ---- what others must know --------------------------------------------------------- */
 
@@ -160,6 +159,21 @@ static void identities(const NodeState *state, SlapdConf *conf)
     who_connects(conf, state->uid_dovecot, "cn=dovecot,dc=mailnode");
 }
 
+/* What mail-ldap asks whether a copy is connected to what it copies. */
+static void monitor(const NodeState *state, SlapdConf *conf)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < state->n_directories; i++)
+        any |= state->directories[i].replica;
+    if (!any)
+        return;
+    slapdconf_heading(conf, "are the copies connected to what they copy?");
+    slapdconf(conf, "moduleload", "back_monitor");
+    slapdconf(conf, "database", "monitor");
+    slapdconf(conf, "access", "to", "dn.subtree=cn=Monitor", "by", agent_dn, "read", "by", "*", "none");
+}
+
 static const char tls_ciphers[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 /* Path of the pair of a user domain with replicas. */
@@ -177,7 +191,7 @@ static void replicas_known(const NodeState *state, const DirectoryState *directo
 {
     DEFER(xfree) char *pair = pair_of(state, directory, conf);
     DEFER(xfree) char *subject = xasprintf("^cn=%s,o=mailnode replica$", directory->name);
-    DEFER(xfree) char *replica = xasprintf(REPLICA_DN, directory->name);
+    DEFER(xfree) char *replica = xasprintf(DIRECTORY_REPLICA, directory->name);
 
     slapdconf_heading(conf, "LDAPS, for replicas too: they and we trust this one certificate");
     slapdconf(conf, "TLSCertificateFile", pair);
@@ -308,7 +322,7 @@ static void copied(const NodeState *state, const DirectoryState *directory, size
 /* Everything, hashes too: a replica that lacked them could let nobody in. */
 static void copied_from(const char *name, SlapdConf *conf)
 {
-    DEFER(xfree) char *replica = xasprintf("dn.exact=" REPLICA_DN, name);
+    DEFER(xfree) char *replica = xasprintf("dn.exact=" DIRECTORY_REPLICA, name);
 
     slapdconf(conf, "limits", replica, "size=unlimited", "time=unlimited");
     slapdconf(conf, "access", "to", "*", "by", replica, "read", "by", "*", "break");
@@ -406,6 +420,7 @@ void render_slapd(const NodeState *state, FileSet *out)
     slapdconf_heading(&conf, "before anybody is known: that it is there, and what it speaks");
     slapdconf(&conf, "access", "to", "dn.base=", "by", "*", "read");
     slapdconf(&conf, "access", "to", "dn.base=cn=Subschema", "by", "users", "read", "by", "*", "none");
+    monitor(state, &conf);
     for (size_t i = 0; i < state->n_directories; i++) {
         database(state, i, &conf);
         if (!state->directories[i].replica) /* its tree comes with the rest */

@@ -59,5 +59,6 @@
 
 /* The embedded directory: one suffix for each user domain. */
 #define DIRECTORY_SUFFIX "dc=%s,dc=mailnode"
+#define DIRECTORY_REPLICA "cn=replica," DIRECTORY_SUFFIX /* who copies it */
 #define DIRECTORY_PEOPLE "ou=People"
 #define DIRECTORY_GROUPS "ou=Groups"

@@ -106,6 +106,8 @@ static void look_as(const DoctorView *view, const Needs *needs, Findings *out)
         must_write(needs->user, place_of(view, needs->writes[i]).text, out);
     if (needs->daemon == DAEMON_RSPAMD)
         must_read_all(needs->user, place_of(view, PLACE_DKIM).text, out);
+    if (needs->daemon == DAEMON_SLAPD)
+        must_read_all(needs->user, place_of(view, PLACE_REPLICATION).text, out);
 }
 
 void look_rights(const DoctorView *view, Findings *out)
@@ -139,7 +141,7 @@ static void must_not_read(const char *path, Findings *out)
         findings_add(out, MAIL__FACT_STATE__BAD, path, "every user of this machine can read it");
 }
 
-static const char *const closed_folders[] = {PLACE_DKIM, PLACE_RELAY};
+static const char *const closed_folders[] = {PLACE_DKIM, PLACE_RELAY, PLACE_REPLICATION};
 
 static void must_not_enter(const char *path, Findings *out)
 {

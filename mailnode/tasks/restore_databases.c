@@ -53,6 +53,18 @@ static Error *folder_of(const Databases *databases, const char *name, const char
 
 /* ---- a directory ---- */
 
+/* A replica that has seen more than the backup is ahead of what is restored: the two do not find together again. */
+static void tell_replicas(const Databases *databases, const char *domain, const char *conf)
+{
+    DEFER(xfree) char *limits = xasprintf("\nlimits dn.exact=" DIRECTORY_REPLICA " ", domain);
+
+    if (strstr(conf, limits))
+        job_found(databases->job, MAIL__FACT_STATE__DEGRADED, "directory",
+                  "replicas of %.64s keep what they had: take each away and add it again, "
+                  "mailctl user-domain set %.64s replicas-=NODE, then replicas+=NODE",
+                  domain, domain);
+}
+
 /* slapd.conf as it is in force, with the database of this one domain in another folder. */
 static Error *conf_beside(const Databases *databases, const char *domain, const char *folder, const char *conf)
 {
@@ -64,6 +76,7 @@ static Error *conf_beside(const Databases *databases, const char *domain, const 
     Error *err = file_read(in_force.text, CONF_OCTETS_MAX, &text);
     if (err)
         return err;
+    tell_replicas(databases, domain, buf_text(&text));
     for (const char *line = buf_text(&text), *end; *line; line = end) {
         end = line + strcspn(line, "\n");
         end += *end == '\n';

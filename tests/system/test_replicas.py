@@ -97,6 +97,9 @@ def test_F_179_a_replica_authenticates_while_the_provider_is_away(two):
     assert replica.rcpt("nobody@example.org").startswith("550")
     said = c.ctl("user set alice password=-", stdin="pw of alice 2", code=11)
     assert "mx1" in said.err, said
+    cut_off = "2 users, 0 groups: a copy of node mx1, which is not reached: new users and passwords do not come"
+    wait_until(lambda: replica.facts()["accounts"]["text"] == cut_off, lambda: f"it is said: {replica.facts()['accounts']}", 20, every=0.2)
+    assert replica.facts()["accounts"]["state"] == "degraded" and cut_off in c.ctl("user-domain show staff").out
 
     killed = replica.pid("slapd")
     os.kill(killed, signal.SIGKILL)   # back, with what it had
@@ -111,6 +114,9 @@ def test_F_179_a_replica_authenticates_while_the_provider_is_away(two):
     assert lets_in(replica, "alice", "pw of alice") is False
     provider.add_user("carol")
     replica.wait_user("carol")
+    wait_until(lambda: replica.facts()["accounts"]["text"] == "3 users, 0 groups: a copy of node mx1", "it is connected", 20, every=0.2)
+    events = c.ctl("events").out
+    assert "directory not copied" in events and "directory copied again" in events, events
 
 
 @pytest.mark.spec("F-179")

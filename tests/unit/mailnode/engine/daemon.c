@@ -124,6 +124,11 @@ static void test_before(void **state)
                               "/slapd/slapd.conf -b dc=guests,dc=mailnode -l " CURRENT "/slapd/tree-guests.ldif");
     assert_string_equal(before.user, "openldap");
     assert_string_equal(before.file, "/tmp/x/var/lib/mailnode/slapd/guests/data.mdb");
+    daemon_before_done(&before);
+    with.directories[0].replica = true; /* what it begins with comes from the other */
+    assert_true(daemon_before(DAEMON_SLAPD, &with.state, 0, &before));
+    assert_string_equal(before.name, "guests");
+    assert_false(daemon_before(DAEMON_SLAPD, &with.state, 1, &before));
 }
 
 static void has(const PortList *ports, const char *address, uint16_t number, bool wanted)
@@ -164,6 +169,8 @@ static void test_ports(void **state)
     has(some, "127.0.200.60", 636, true);
     assert_int_equal(all->n, 10);
     assert_int_equal(some->n, 19);
+    with.directories[0].replica = with.directories[1].replica = true;
+    daemon_ports(DAEMON_SLAPD, &with.state, none); /* the address is the other node's */
     scene(&with, false, 1);
     daemons_ports(&with.state, none);
     assert_int_equal(none->n, 0);

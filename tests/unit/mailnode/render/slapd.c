@@ -101,6 +101,25 @@ static void urls(void **state)
                               "ldaps://192.0.2.11:636 ldaps://[2001:db8::1]:636");
 }
 
+/* Of a copy the addresses are those of the other node. */
+static void copies_listen_nowhere(void **state)
+{
+    char *listen[] = {(char *)"192.0.2.1"};
+    Mail__UserDomain staff = MAIL__USER_DOMAIN__INIT;
+    DirectoryState directory = {"staff", &staff, true};
+    NodeState node = node_with(&directory, 1);
+    DEFER(fileset_free) FileSet *set = fileset_new();
+
+    (void)state;
+    staff.n_listen = 1;
+    staff.listen = listen;
+    node.certificate = "/tls";
+    DEFER(xfree) char *urls = slapd_urls(&node);
+    assert_string_equal(urls, "ldapi://%2Fn%201%2Frun%2Fmailnode%2Fslapd%2Fldapi");
+    render_slapd(&node, set);
+    fails(fileset_refused(set), ERROR_INVALID, "user-domain staff: replicas without a certificate");
+}
+
 /* A zero would make the agent's rights root's, or root's the agent's. */
 static void uids_must_be_known(void **state)
 {
@@ -144,6 +163,7 @@ int main(void)
         cmocka_unit_test(control_characters_are_refused),
         cmocka_unit_test(ldif_values),
         cmocka_unit_test(urls),
+        cmocka_unit_test(copies_listen_nowhere),
         cmocka_unit_test(uids_must_be_known),
         cmocka_unit_test(listening_elsewhere_is_a_restart),
     };

@@ -29,12 +29,13 @@ static void add_node(Stated *stated, const char *name)
     add(stated, MAIL__OBJECT__BODY_NODE, NULL, name);
 }
 
-static void add_user_domain(Stated *stated, const char *name, const char *node)
+static Mail__UserDomain *add_user_domain(Stated *stated, const char *name, const char *node)
 {
     Object *object = add(stated, MAIL__OBJECT__BODY_USER_DOMAIN, NULL, name);
 
     object->user_domain->has_kind = true;
     set(&object->user_domain->node, node);
+    return object->user_domain;
 }
 
 static Mail__Instance *add_instance(Stated *stated, const char *name, const char *node)
@@ -109,13 +110,22 @@ static void test_what_is_stated_counts(void **state)
     add_user_domain(&stated, "staff", "mx1");
     add_user_domain(&stated, "pupils", "mx1");
     add_user_domain(&stated, "away", "mx2");
+    Mail__UserDomain *copied = add_user_domain(&stated, "copied", "mx2");
+    copied->n_replicas = copied->n_listen = 1;
+    copied->replicas = xcalloc(1, sizeof(char *));
+    copied->replicas[0] = xstrdup("mx1");
+    copied->listen = xcalloc(1, sizeof(char *));
+    copied->listen[0] = xstrdup("192.0.2.2");
     add_node(&stated, "mx1");
     ok(read_state(&stated, "/tmp/x/", &node));
     assert_string_equal(node->root, "/tmp/x");
     assert_int_equal(node->settings->message_size, 5000000);
-    assert_int_equal(node->n_directories, 2);
-    assert_string_equal(node->directories[0].name, "pupils");
-    assert_string_equal(node->directories[1].name, "staff");
+    assert_int_equal(node->n_directories, 3);
+    assert_string_equal(node->directories[0].name, "copied");
+    assert_true(node->directories[0].replica);
+    assert_string_equal(node->directories[1].name, "pupils");
+    assert_string_equal(node->directories[2].name, "staff");
+    assert_false(node->directories[1].replica || node->directories[2].replica);
 }
 
 static void test_nothing_placed_here(void **state)
