@@ -176,15 +176,8 @@ static gid_t group_or_none(const char *group)
 /* As root: the folders with their owners, then root is given up for good. */
 static Error *become_agent(const char *root, gid_t *ret_readers)
 {
-    Path identity = path_in(root, "etc/mailnode/node");
-    Path agent = path_in(root, "var/lib/mailnode/agent");
-    Path tables = path_in(root, "var/lib/mailnode/tables");
-    Path relay = path_in(root, "var/lib/mailnode/tables/relay");
-    Path dkim = path_in(root, "var/lib/mailnode/tables/dkim");
-    Path figures = path_in(root, "var/lib/mailnode/usage");
-    Path shares = path_in(root, "var/lib/mailnode/shares");
     uid_t uid = 0, vmail = 0;
-    gid_t gid = 0, unused = 0, senders = group_or_none("postfix"), signers = group_or_none("_rspamd");
+    gid_t gid = 0, unused = 0;
 
     Error *err = path_root_check(root);
     if (!err)
@@ -193,20 +186,24 @@ static Error *become_agent(const char *root, gid_t *ret_readers)
         err = proc_user("vmail", &vmail, &unused);
     if (!err)
         err = proc_group(readers, ret_readers);
-    if (!err)
-        err = folder_make(identity.text, 0700, uid, gid);
-    if (!err)
-        err = folder_make(agent.text, 0700, uid, gid);
-    if (!err)
-        err = folder_make(tables.text, 0750, uid, *ret_readers);
-    if (!err)
-        err = folder_make(relay.text, 02750, uid, senders); /* setgid: secrets.db gets the group */
-    if (!err)
-        err = folder_make(dkim.text, 02750, uid, signers); /* and the keys theirs */
-    if (!err)
-        err = folder_make(figures.text, 02750, vmail, *ret_readers); /* Dovecot writes, we read */
-    if (!err)
-        err = folder_make(shares.text, 02770, uid, *ret_readers);
+    /* setgid: what is made there gets the group. */
+    const struct {
+        const char *place;
+        mode_t mode;
+        uid_t uid;
+        gid_t gid;
+    } folders[] = {
+        {"etc/mailnode/node", 0700, uid, gid},
+        {"var/lib/mailnode/agent", 0700, uid, gid},
+        {"var/lib/mailnode/tables", 0750, uid, *ret_readers},
+        {"var/lib/mailnode/tables/relay", 02750, uid, group_or_none("postfix")},
+        {"var/lib/mailnode/tables/dkim", 02750, uid, group_or_none("_rspamd")},
+        {"var/lib/mailnode/replication", 02750, uid, group_or_none("openldap")},
+        {"var/lib/mailnode/usage", 02750, vmail, *ret_readers},
+        {"var/lib/mailnode/shares", 02770, uid, *ret_readers},
+    };
+    for (size_t i = 0; !err && i < sizeof folders / sizeof *folders; i++)
+        err = folder_make(path_in(root, "%s", folders[i].place).text, folders[i].mode, folders[i].uid, folders[i].gid);
     return err ? err : proc_become(user);
 }
 

@@ -2,7 +2,7 @@
  *
  * FOLDER/NAME-NUMBER.pem, NUMBER being that of the secret: a configuration names the pair that it is of, so that the one before
  * and the one after stand side by side.  replication_write comes before a configuration is prepared; replication_sweep when that
- * is in force.  mail-engine makes the folder, whose setgid bit gives the files to slapd's group.
+ * is in force.  The setgid bit of the folder gives the files to slapd's group.
  */
 #pragma once
 #include "journal.h"

@@ -110,6 +110,14 @@ def directory(node):
     return ctl(node, f"user-domain add {node.other} kind=internal node=mx1")
 
 
+def copy(node):
+    """A copy of another node's directory goes with its data, and one comes."""
+    ctl(node, "node add mx2")
+    ctl(node, "user-domain add copied kind=internal node=mx2 listen=127.0.0.9 --may-exist")
+    first, last = ctl(node, "user-domain set copied replicas="), ctl(node, "user-domain set copied replicas=mx1")
+    return last if first in (0, 7) else first
+
+
 def stop_and_start(node):
     first, last = ctl(node, "instance set main running=no"), ctl(node, "instance set main running=yes")
     return last if first in (0, 7) else first

@@ -124,6 +124,7 @@ STEPS = [  # name, what is spoilt before the program starts, what is done
     ("add an address", None, ctl("address add info@example.org to=alice,group:sales")),
     ("add a relay rule", None, ctl("relay add default host=smart.example.net")),
     ("change configuration", None, ctl("instance set main hostname=mail.example.org")),
+    ("replicate the directory", None, ctl("user-domain set staff listen=127.0.0.1 replicas=mx2")),
     ("apply a file", None, apply_many),
     ("a refused generation", refuse, ctl("instance set main hostname=bad.example.org")),
     ("remove a domain", None, ctl("domain remove example.net --yes")),

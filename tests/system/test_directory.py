@@ -308,14 +308,14 @@ def test_a_user_domain_that_comes_and_goes(here):
 
 @pytest.mark.nodes(2)
 def test_a_directory_of_another_node(cluster):
-    """mx2's instance uses mx1's directory: not read yet, and said so; mx1 holds and changes it."""
+    """mx2's instance uses mx1's directory without a replica: said so, with the way; mx1 holds and changes it."""
     cluster.ctl("user-domain add staff kind=internal node=mx1")
     cluster.ctl("instance add main node=mx2 hostname=mx2.example.org user-domain=staff mail-domain=example.org")
     node = mirrored(cluster)
     other = cluster["mx2"]
     other.stop()
     other.start(wait=True, accounts=False)
-    wait_until(lambda: "not read yet" in fact(other, "accounts")["text"], "said by mx2")
+    wait_until(lambda: "without a replica here: mailctl user-domain set staff replicas+=mx2" in fact(other, "accounts")["text"], "said by mx2")
     assert fact(other, "accounts")["state"] == "unknown"
     wait_until(lambda: (gate(other)[1] or "").startswith("451 "), "who is not known may be known there")
     assert "none are needed" in fact(node, "accounts")["text"]

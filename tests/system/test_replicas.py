@@ -195,3 +195,26 @@ def test_F_179_replicas_come_and_go(two):
     c.ctl("user-domain set staff replicas=mx2 --timeout 60s", timeout=90)
     assert open(pair(replica)).read() != first and open(pair(provider)).read() == open(pair(replica)).read()
     wait_until(lambda: os.path.exists(data), "a copy is on mx2 again")
+
+
+@pytest.mark.spec("F-179")
+def test_F_179_a_replica_takes_over(two):
+    """The provider's machine is lost: the copy becomes the directory, with everybody in it, and what it is told now stays."""
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    replicate(c)
+    replica.wait_user("alice")
+    die(provider)
+    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
+    c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 20s", code=7, timeout=60)
+    wait_until(lambda: c.ctl("user list -o name", code=None).names == ["alice"], "mx2 holds the directory", 20, every=0.1)
+    assert lets_in(replica, "alice", "pw of alice")
+    replica.add_user("bob", "pw of bob!")
+    replica.wait_user("bob")
+    assert lets_in(replica, "bob", "pw of bob!")
+    wait_until(lambda: replica.facts()["accounts"]["text"] == "2 users, 0 groups", lambda: replica.facts()["accounts"], 20, every=0.2)
+    provider.start(wait=True)
+    c.ctl("wait --timeout 30s", timeout=60)
+    assert not provider.pids().get("slapd") and not glob.glob(provider.path("var/lib/mailnode/replication/*"))
+    assert os.path.exists(replica.path("var/lib/mailnode/slapd/staff/data.mdb"))
+    assert c.ctl("user list -o name").names == ["alice", "bob"]

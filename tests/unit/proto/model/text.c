@@ -265,7 +265,7 @@ static void F_170_yaml_and_json_both_ways(void **state)
         fail_msg("%s", err->what);
     assert_int_equal(yaml.n, 16);
     same_text(buf_text(&yaml.places),
-              "f:3 f:6 f:13 f:20 f:25 f:33 f:39 f:50 f:57 f:61 f:65 f:72 f:80 f:89 f:93 f:102 ");
+              "f:3 f:6 f:13 f:20 f:25 f:33 f:40 f:51 f:58 f:62 f:66 f:73 f:81 f:90 f:94 f:103 ");
     DEFER(xfree) char *yaml_again = written(&yaml, TEXT_YAML);
     same_text(yaml_again, every_kind);
     DEFER(xfree) char *as_json = written(&yaml, TEXT_JSON);
