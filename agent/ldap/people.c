@@ -295,7 +295,7 @@ Error *people_cut_off(Conn *conn, const Place *place, bool *ret_cut_off)
     if (!err && database)
         err = conn_search(conn, database, SCOPE_FEW, "(objectClass=olmSyncReplInstance)",
                           (const char *const[]){"olmSRConnection", NULL}, take_connection, &cut_off);
-    if (err && err->code == ERROR_NOT_FOUND) /* nothing is copied to here */
+    if (err && !conn_lost(conn)) /* there is no monitor where nothing is a copy */
         error_free(&err);
     if (!err)
         *ret_cut_off = cut_off;

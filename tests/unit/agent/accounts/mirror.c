@@ -9,7 +9,8 @@
 
 static Wanted wanted;
 static const char *instance_here, *holder;
-static Buf said; /* happenings */
+static bool copied, cut_off; /* mx1 has a replica; which does not reach what it copies */
+static Buf said;             /* happenings */
 
 const Wanted *journal_wanted(const Journal *journal)
 {
@@ -46,6 +47,9 @@ static Error *get(void *self, const ObjectRef *ref, Object **ret_object)
     } else if (holder) {
         *ret_object = object_new(ref->kind, NULL, ref->name);
         (*ret_object)->user_domain->node = xstrdup(holder);
+        (*ret_object)->user_domain->n_replicas = copied;
+        (*ret_object)->user_domain->replicas = xcalloc(1, sizeof(char *));
+        (*ret_object)->user_domain->replicas[0] = copied ? xstrdup("mx1") : NULL;
     }
     return NULL;
 }
@@ -221,6 +225,7 @@ static void hears(bool whole, bool last, const char *const *words)
         items[body.n_accounts++] = account_said(*words);
     body.accounts = items;
     body.has_whole = body.whole = whole;
+    body.has_cut_off = body.cut_off = cut_off;
     body.state = last ? (char *)"s" : NULL;
     envelope.has_id = true;
     envelope.id = 1;
@@ -316,6 +321,7 @@ static int setup(void **state)
     wanted = (Wanted){.revision = 7};
     instance_here = "main";
     holder = "mx1";
+    copied = cut_off = false;
     there = true;
     watched = over = accepts = false;
     n_asked = 0;
@@ -577,6 +583,37 @@ static void directories_of_others(void **state)
     assert_int_equal(n_asked, 1);
 }
 
+/* SPEC F-179: it is read like any other, and said when it is cut off. */
+static void F_179_copies(void **state)
+{
+    bool cut = true;
+
+    (void)state;
+    holder = "mx2";
+    copied = true;
+    runs(0);
+    assert_true(watched);
+    ALL("alice");
+    assert_string_equal(runs(1), "[alice ]");
+    assert_string_equal(mirror_copied_from(mirror, &cut), "mx2");
+    assert_false(cut);
+    cut_off = true;
+    NEWS();
+    runs(1);
+    assert_string_equal(mirror_copied_from(mirror, &cut), "mx2");
+    assert_true(cut);
+    assert_non_null(strstr(buf_text(&said), "directory not copied; "));
+    assert_null(strstr(buf_text(&said), "directory copied again"));
+    cut_off = false;
+    NEWS();
+    runs(1);
+    assert_non_null(strstr(buf_text(&said), "directory copied again; "));
+    holder = "mx1"; /* the copy is the directory now */
+    wanted.revision++;
+    runs(1);
+    assert_null(mirror_copied_from(mirror, &cut));
+}
+
 static void when_it_counts_as_away(void **state)
 {
     static const struct {
@@ -612,6 +649,7 @@ int main(void)
         TEST(a_sudden_shrinking_is_held),
         TEST(a_mailbox_is_claimed),
         TEST(directories_of_others),
+        TEST(F_179_copies),
         cmocka_unit_test(when_it_counts_as_away),
         cmocka_unit_test(what_is_sudden),
     };
