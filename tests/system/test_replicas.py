@@ -218,3 +218,25 @@ def test_F_179_a_replica_takes_over(two):
     assert not provider.pids().get("slapd") and not glob.glob(provider.path("var/lib/mailnode/replication/*"))
     assert os.path.exists(replica.path("var/lib/mailnode/slapd/staff/data.mdb"))
     assert c.ctl("user list -o name").names == ["alice", "bob"]
+
+
+@pytest.mark.spec("F-179", "F-028")
+def test_F_179_an_empty_copy_says_nothing_of_users(two):
+    """The first copy is wanted while the provider is away: nobody is known, and nobody is refused for good."""
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    die(provider)
+    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
+    c.ctl("user-domain set staff replicas=mx2 --timeout 20s", code=7, timeout=60)
+    c.ctl(f"instance add main node=mx2 hostname=mx2.example.org user-domain=staff mail-domain=example.org "
+          f"listen={replica.address} --timeout 90s", timeout=120)
+    replica.wait_ready()
+    wait_until(lambda: replica.facts()["accounts"]["text"] == "directory: it is empty: nothing was copied yet",
+               lambda: replica.facts()["accounts"], 20, every=0.2)
+    assert replica.rcpt("alice@example.org").startswith("451")
+    assert lets_in(replica, "alice", "pw of alice") is not True
+    provider.start(wait=True)
+    replica.wait_user("alice")
+    wait_until(lambda: lets_in(replica, "alice", "pw of alice"), "alice is let in", 20, every=0.2)
+    assert replica.rcpt("alice@example.org").startswith("250")
+    assert replica.rcpt("nobody@example.org").startswith("550")
