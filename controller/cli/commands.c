@@ -148,7 +148,7 @@ const Command commands[] = {
      .flags = REMOVING | ASKING, .loses = "its domains, addresses and settings go along; 'mailctl revert' brings them back"},
 
     ADD("user-domain", "NAME", "a directory of users and groups", "user-domain add staff kind=internal node=mx1"), .flags = ADDING},
-    SET("user-domain", "NAME", "user-domain set staff replicas+=mx2"), .flags = CHANGING},
+    SET("user-domain", "NAME", "user-domain set staff listen=192.0.2.11 replicas+=mx2"), .flags = CHANGING},
     LIST("user-domain", PAGING, "user-domain list"),
     {.noun = "user-domain", .verb = "show", .key = "NAME", .kind = "user-domain",
      .words = "all its fields, and how old its mirrors are", .example = "user-domain show staff", .run = run_user_domain_show},
