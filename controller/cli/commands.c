@@ -152,7 +152,7 @@ const Command commands[] = {
     LIST("user-domain", PAGING, "user-domain list"),
     {.noun = "user-domain", .verb = "show", .key = "NAME", .kind = "user-domain",
      .words = "all its fields, and how old its mirrors are", .example = "user-domain show staff", .run = run_user_domain_show},
-    {.noun = "user-domain", .verb = "accept", .key = "NAME", .kind = "user-domain", .flags = ASKING, .done = "accepted",
+    {.noun = "user-domain", .verb = "accept", .key = "NAME", .kind = "user-domain", .flags = ASKING | SCOPED, .done = "accepted",
      .loses = "users that its directory no longer has are forgotten; their mail stays",
      .words = "take a mirror that was held back because most users were missing", .example = "user-domain accept staff",
      .run = run_user_domain_accept},

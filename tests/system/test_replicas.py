@@ -101,6 +101,9 @@ def test_F_179_a_replica_authenticates_while_the_provider_is_away(two):
     wait_until(lambda: replica.facts()["accounts"]["text"] == cut_off, lambda: f"it is said: {replica.facts()['accounts']}", 20, every=0.2)
     assert replica.facts()["accounts"]["state"] == "degraded" and cut_off in c.ctl("user-domain show staff").out
 
+    said = c.ctl("user-domain accept staff --yes", code=4)   # asked of the node that has the mirror
+    assert "nothing of user domain staff is held" in said.err, said
+
     killed = replica.pid("slapd")
     os.kill(killed, signal.SIGKILL)   # back, with what it had
     wait_until(lambda: replica.pid("slapd") not in (None, killed) and lets_in(replica, "alice", "pw of alice"),
