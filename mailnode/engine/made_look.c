@@ -186,10 +186,11 @@ static Error *folder_look(const char *path, const char *folder, MadeEach *each, 
     if (name && is_restored(name))
         return NULL;
     Error *err = file_read(file, ACL_FILE_BYTES_MAX, &text);
-    if (err && err->code != ERROR_NOT_FOUND)
+    if (err && err->code != ERROR_NOT_FOUND && err->code != ERROR_INVALID)
         return error_in(err, "%s", file);
+    bool read = !err && text.size;
     error_free(&err);
-    if (text.size)
+    if (read)
         rights_read((char *)(uintptr_t)buf_text(&text), &rights);
     if (rights.any) /* otherwise it was removed, and waits to be undeleted */
         each(context, folder, name, rights.entries, rights.n);
@@ -205,7 +206,7 @@ Error *made_look(const char *public_folder, uint64_t now_s, MadeEach *each, void
         return error_in(error_system("open"), "%s", public_folder);
     for (struct dirent *entry; !err && (entry = readdir(dir));) {
         DEFER(xfree) char *path = xasprintf("%s/%s", public_folder, entry->d_name);
-        if (publish_folder_valid(entry->d_name) && is_made(path, entry->d_name, now_s))
+        if (publish_is_folder(entry) && is_made(path, entry->d_name, now_s))
             err = folder_look(path, entry->d_name, each, context);
     }
     return err;

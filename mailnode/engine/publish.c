@@ -22,7 +22,7 @@
 enum { BUSY_MS = 2000, COMING_S = 10, ACL_BYTES_MAX = 1024 * 1024, NAME_OCTETS_MAX = 255 };
 
 /* A name as the model makes them: the agent is not trusted with paths. */
-bool publish_folder_valid(const char *name)
+static bool folder_valid(const char *name)
 {
     size_t len = strlen(name);
 
@@ -32,6 +32,11 @@ bool publish_folder_valid(const char *name)
         if (*name < 0x20 || *name > 0x7e || *name == '/')
             return false;
     return true;
+}
+
+bool publish_is_folder(const struct dirent *entry)
+{
+    return folder_valid(entry->d_name) && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
 }
 
 static Error *folder_there(const char *path)
@@ -82,7 +87,7 @@ static Error *mailbox_there(const char *folder, const char *name, const char *ac
 {
     DEFER(xfree) char *path = NULL;
 
-    if (!name || !acl || !publish_folder_valid(name))
+    if (!name || !acl || !folder_valid(name))
         return error_new(ERROR_INVALID, "mail.db: a public mailbox has no name for a folder");
     path = xasprintf("%s/%s", folder, name);
     Error *err = maildir_there(path);
@@ -107,13 +112,13 @@ bool publish_stated(const char *path, const char *name)
     return is;
 }
 
-/* Has Dovecot made it just now, and not yet copied the list of the folder above? */
-static bool is_coming(const char *path)
+/* It may be that Dovecot has made it just now, and not yet copied the list of the folder above. */
+static bool is_old(const char *path)
 {
     struct stat st;
     time_t now = time(NULL);
 
-    return stat(path, &st) == 0 && st.st_mtime <= now && st.st_mtime + COMING_S > now;
+    return stat(path, &st) == 0 && (st.st_mtime > now || st.st_mtime + COMING_S <= now);
 }
 
 /* The list is emptied, not removed: without one it would look as if Dovecot was just making the folder.  One that was made or
@@ -125,7 +130,7 @@ static Error *rights_away(const char *folder, const char *name)
          *rights = xasprintf("%s/" RIGHTS, path);
     Error *err = NULL;
 
-    if (publish_stated(path, name) || (access(rights, F_OK) != 0 && !is_coming(path)))
+    if (publish_stated(path, name) || (access(rights, F_OK) != 0 && is_old(path)))
         err = file_write(rights, "", 0, 0600, (gid_t)-1);
     return err ? err : gone(stated);
 }
@@ -153,7 +158,7 @@ static Error *others_away(sqlite3 *db, const char *folder)
         err = error_new(ERROR_UNAVAILABLE, "mail.db: %s", sqlite3_errmsg(db));
     for (struct dirent *entry; !err && (entry = readdir(dir));) {
         bool stated = true;
-        if (publish_folder_valid(entry->d_name))
+        if (publish_is_folder(entry))
             err = is_stated(db, query, entry->d_name, &stated);
         if (!err && !stated)
             err = rights_away(folder, entry->d_name);
@@ -188,6 +193,14 @@ static Error *list_close(const char *path, bool creators)
         error_free(&err);
         return NULL; /* Dovecot has yet to write it */
     }
+    if (err && err->code == ERROR_INVALID && !creators) {
+        error_free(&err);
+        return NULL; /* whatever it is: nothing of it is ours */
+    }
+    if (err && err->code == ERROR_INVALID) {
+        error_free(&err);
+        return file_write(rights, ANYONE "\n", strlen(ANYONE "\n"), 0600, (gid_t)-1);
+    }
     if (err)
         return err;
     for (const char *line = buf_text(&there), *next = NULL; *line; line = next) {
@@ -212,7 +225,7 @@ static Error *lists_close(const char *folder, bool creators)
         return error_in(error_system("open"), "%s", folder);
     for (struct dirent *entry; !err && (entry = readdir(dir));) {
         DEFER(xfree) char *path = xasprintf("%s/%s", folder, entry->d_name);
-        if (publish_folder_valid(entry->d_name))
+        if (publish_is_folder(entry))
             err = list_close(path, creators);
     }
     return err;

@@ -16,6 +16,7 @@
 #pragma once
 #include "base/error.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 
 #define PUBLISH_RIGHTS "dovecot-acl"
@@ -24,6 +25,7 @@
 /* folder: PLACE_PUBLIC.  UNAVAILABLE: mail.db cannot be read; what was written before an error is right. */
 CHECKED Error *publish(const char *mail_db, const char *folder);
 
-/* Of an entry of that folder: is it a name as the model makes them, and was it stated by that name (path: where it is)? */
-bool publish_folder_valid(const char *name);
+/* Of an entry of that folder: is it one with a name as the model makes them, and was it stated by that name (path: where it
+ * is)? */
+bool publish_is_folder(const struct dirent *entry);
 bool publish_stated(const char *path, const char *name);

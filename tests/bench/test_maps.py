@@ -16,7 +16,7 @@ pytestmark = pytest.mark.spec()
 DOMAINS, ADDRESSES, KEYS = 10000, 190000, 20000
 # Others than 3; None: a suffix at a time, which Postfix has no other way to ask for.  The map of clients is asked with an
 # address, for foreign and internal recipients alone; most of what it costs is to prepare its statement.
-LIMITS = {"sender_transport": None, "clients": 8}
+LIMITS = {"sender_transport": None, "clients": 8, "strangers": 8}
 
 
 def stated(folder):

@@ -113,6 +113,12 @@ static void creators(void **state)
     file_is(".All/dovecot-acl", "anyone lr\n");
     file_is(".None/dovecot-acl", "anyone\n");
     file_is(".Old/dovecot-acl", "anyone\n");
+    DEFER(xfree) char *much = xcalloc(1, 2 * 1024 * 1024); /* by somebody with much time; and what is no folder */
+    memset(much, 'x', 2 * 1024 * 1024 - 1);
+    file_put(".Old/dovecot-acl", much);
+    file_put(".file", "");
+    ok(publish(path, store));
+    file_is(".Old/dovecot-acl", "anyone\n");
     sql_run(path, "DELETE FROM public WHERE name='Sales'");
     ok(publish(path, store));
     file_is(".Sales/dovecot-acl", "anyone\n");
