@@ -62,8 +62,7 @@ static bool line_split(char *line, char **ret_who, char **ret_letters)
 static char *entry_of(const char *who, const char *letters)
 {
     static const char *const forms[][2] = {{"user=", "user:"}, {"group=", "group:"}};
-    DEFER(xfree) char *text = NULL;
-    char *normal = NULL;
+    DEFER(xfree) char *text = NULL, *normal = NULL;
 
     if (strcmp(who, "anyone") == 0 || strcmp(who, "authenticated") == 0)
         text = xasprintf("anyone:%s", letters); /* nobody is in without a login */
@@ -72,7 +71,7 @@ static char *entry_of(const char *who, const char *letters)
             text = xasprintf("%s%s:%s", forms[i][1], who + strlen(forms[i][0]), letters);
     Error *err = text ? text_normalise(MAIL__FIELD_TYPE__ACL, text, &normal) : NULL;
     error_free(&err); /* nobody of the directory's: never a right that could be missed */
-    return normal;
+    return normal ? xstrdup(normal) : NULL;
 }
 
 static bool is_of_same(const char *entry, const char *other)
