@@ -152,15 +152,15 @@ static Error *wake(Work *work, Object *object)
 static Error *row_put(const Pile *pile, Work *work, size_t i)
 {
     const PileRow *row = &pile->rows[i];
+    const GivenSecret *stated = row->n_secrets ? pile->secrets + row->secrets_at : NULL;
     DEFER(object_free) Object *object = NULL;
     Error *err = object_unpack(pile->bytes.data + row->bytes_at, row->size, &object);
 
     if (!err)
         err = wake(work, object);
     if (!err)
-        err = work->rules.restoring
-                  ? work_secrets_restored(work, object)
-                  : work_secrets_stated(work, object, pile->secrets + row->secrets_at, row->n_secrets);
+        err = work->rules.restoring ? work_secrets_restored(work, object)
+                                    : work_secrets_stated(work, object, stated, row->n_secrets);
     if (err)
         return pile_place(pile, i) ? error_in(err, "%s", pile_place(pile, i)) : err;
     return work_put(work, object, pile_place(pile, i), row->fresh);
