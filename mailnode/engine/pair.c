@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "seal/digest.h"
+#include "seal/x509.h"
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
@@ -9,7 +10,6 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -316,26 +316,6 @@ Error *pair_read(const Buf *certificates, const Buf *key_text, int64_t now, Pair
     return NULL;
 }
 
-static bool extension_add(X509 *x, int nid, const char *value)
-{
-    X509V3_CTX context;
-
-    X509V3_set_ctx_nodb(&context);
-    X509V3_set_ctx(&context, x, x, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-    bool good = extension && X509_add_ext(x, extension, -1) == 1;
-    X509_EXTENSION_free(extension);
-    return good;
-}
-
-static bool serial_set(X509 *x)
-{
-    uint64_t serial = 0;
-
-    return RAND_bytes((unsigned char *)&serial, sizeof serial) == 1 &&
-           ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), serial >> 1 | 1) == 1;
-}
-
 /* RFC 5280 A.1: a CN has at most 64 characters; the name that counts is the one in subjectAltName. */
 static bool subject_set(X509 *x, const char *hostname)
 {
@@ -351,13 +331,13 @@ static bool certificate_fill(X509 *x, EVP_PKEY *key, const char *hostname, int64
 {
     DEFER(xfree) char *names = xasprintf("DNS:%s", hostname);
 
-    return X509_set_version(x, X509_VERSION_3) == 1 && serial_set(x) && subject_set(x, hostname) &&
+    return X509_set_version(x, X509_VERSION_3) == 1 && x509_serial_set(x) && subject_set(x, hostname) &&
            ASN1_TIME_set(X509_getm_notBefore(x), (time_t)begins) &&
            ASN1_TIME_set(X509_getm_notAfter(x), (time_t)ends) && X509_set_pubkey(x, key) == 1 &&
-           extension_add(x, NID_basic_constraints, "critical,CA:FALSE") &&
-           extension_add(x, NID_key_usage, "critical,digitalSignature") &&
-           extension_add(x, NID_ext_key_usage, "serverAuth") && extension_add(x, NID_subject_alt_name, names) &&
-           X509_sign(x, key, EVP_sha256()) > 0;
+           x509_extension_add(x, NID_basic_constraints, "critical,CA:FALSE") &&
+           x509_extension_add(x, NID_key_usage, "critical,digitalSignature") &&
+           x509_extension_add(x, NID_ext_key_usage, "serverAuth") &&
+           x509_extension_add(x, NID_subject_alt_name, names) && X509_sign(x, key, EVP_sha256()) > 0;
 }
 
 Error *pair_make(const char *hostname, int64_t begins, int64_t ends, Pair *ret_pair)

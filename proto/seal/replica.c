@@ -2,12 +2,12 @@
 
 #include "base/alloc.h"
 #include "base/attributes.h"
+#include "seal/x509.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 static const char organization[] = "mailnode replica"; /* slapd maps "cn=NAME,o=mailnode replica": render/slapd.c */
@@ -32,38 +32,18 @@ static bool name_add(X509_NAME *name, int nid, const char *text)
     return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8, (const unsigned char *)text, -1, -1, 0) == 1;
 }
 
-static bool extension_add(X509 *x, int nid, const char *value)
-{
-    X509V3_CTX context;
-
-    X509V3_set_ctx_nodb(&context);
-    X509V3_set_ctx(&context, x, x, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-    bool good = extension && X509_add_ext(x, extension, -1) == 1;
-    X509_EXTENSION_free(extension);
-    return good;
-}
-
-static bool serial_set(X509 *x)
-{
-    uint64_t serial = 0;
-
-    return RAND_bytes((unsigned char *)&serial, sizeof serial) == 1 &&
-           ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), serial >> 1 | 1) == 1;
-}
-
 static bool certificate_fill(X509 *x, EVP_PKEY *key, const char *user_domain, const char *served_at)
 {
     X509_NAME *name = X509_get_subject_name(x);
 
-    return X509_set_version(x, X509_VERSION_3) == 1 && serial_set(x) &&
+    return X509_set_version(x, X509_VERSION_3) == 1 && x509_serial_set(x) &&
            name_add(name, NID_organizationName, organization) && name_add(name, NID_commonName, user_domain) &&
            X509_set_issuer_name(x, name) == 1 && ASN1_TIME_set_string_X509(X509_getm_notBefore(x), "20000101000000Z") &&
            ASN1_TIME_set_string_X509(X509_getm_notAfter(x), "99991231235959Z") && X509_set_pubkey(x, key) == 1 &&
-           extension_add(x, NID_basic_constraints, "critical,CA:FALSE") &&
-           extension_add(x, NID_key_usage, "critical,digitalSignature") &&
-           extension_add(x, NID_ext_key_usage, "serverAuth,clientAuth") &&
-           extension_add(x, NID_subject_alt_name, served_at) && X509_sign(x, key, NULL) > 0;
+           x509_extension_add(x, NID_basic_constraints, "critical,CA:FALSE") &&
+           x509_extension_add(x, NID_key_usage, "critical,digitalSignature") &&
+           x509_extension_add(x, NID_ext_key_usage, "serverAuth,clientAuth") &&
+           x509_extension_add(x, NID_subject_alt_name, served_at) && X509_sign(x, key, NULL) > 0;
 }
 
 static bool pair_write(X509 *x, EVP_PKEY *key, Secret **ret_pair)
