@@ -203,11 +203,16 @@ class Walk:
             for name in [n for n, node in self.c.nodes.items() if node.agent and n not in gone]:
                 wait_until(lambda: not self.victim.running() or self.c.online(name), f"{name} is online")
                 assert self.victim.running()
-                with self.c.link() as link:
-                    said = link.call(body("wait", node=name, wait_ms=15000), 20)[-1]
+                said = self.waited(name)
+                if said.outcome.reverted_by:   # a refusal met while it was waited for: what counts is the revision after it
+                    said = self.waited(name)
                 assert all(n.state == control_pb2.IN_FORCE for n in said.outcome.nodes), said
         except (OSError, Closed) as trouble:
             raise AssertionError(f"the controller is not there: {trouble}") from trouble
+
+    def waited(self, name):
+        with self.c.link() as link:
+            return link.call(body("wait", node=name, wait_ms=15000), 20)[-1]
 
     def do(self, do):
         """Does the step, and starts the program again as soon as it has died: (it died, what stood in mail.db then,
