@@ -11,17 +11,20 @@
 
 enum { MAP_SIZE_MAX = 64 * 1024, MAP_MODE = 0640 };
 
-/* A domain of the form "sqlite:NAME" is another of these maps. */
+/* Addresses in any domain that can be written, but not "@domain" and not what an address of ours has led to already: asking
+ * the tables for the domain first would cost as much as the question. */
+#define ANY_ADDRESS "!" MAILBOX_DOMAIN " !" EXPAND_DOMAIN " static:any"
+
 const TableMap table_maps[] = {
     {"gate", QUERY_GATE, NULL, "whether anybody is answered yet: at RCPT, first of all", false},
     {"ours", QUERY_OURS, NULL, "is it a domain of ours? asked with every address, for relaying", false},
     {"known", QUERY_KNOWN, NULL, "what RCPT says of an address that is defined", false},
     {"rest", QUERY_REST, NULL, "what RCPT says of all others in a domain of ours", false},
-    {"alias", QUERY_ALIAS, "sqlite:alias_domains", "where an address leads", false},
-    {"alias_domains", QUERY_ALIAS_DOMAINS, NULL, "the domains in which 'alias' is asked", false},
+    {"alias", QUERY_ALIAS, ANY_ADDRESS, "where an address leads", false},
+    {"alias_domains", QUERY_ALIAS_DOMAINS, NULL, "our domains, as 'virtual_alias_domains'", false},
     {"expand", QUERY_EXPAND, EXPAND_DOMAIN, "what groups and forwards come to", false},
     {"catchall", QUERY_CATCHALL, NULL, "where what nobody has leads, by '@domain'", false},
-    {"senders", QUERY_SENDERS, "sqlite:alias_domains", "logins that may use a sender address", false},
+    {"senders", QUERY_SENDERS, ANY_ADDRESS, "logins that may use a sender address", false},
     {"clients", QUERY_CLIENTS, NULL, "clients that may relay without a login: 'mynetworks'", false},
     {"strangers", QUERY_STRANGERS, NULL, "clients that are none of these, for internal addresses that take no mail",
      false},
@@ -39,9 +42,7 @@ static void map_text(const TableMap *map, const char *folder, Buf *out)
     buf_printf(out, "# %s: %s\n# Written by mail-agent; what is changed here is lost.\n", map->name, map->why);
     buf_printf(out, "dbpath = %s/%s\n", folder, map->relay ? "relay/secrets.db" : "mail.db");
     buf_printf(out, "query = %s\n", map->query);
-    if (map->domain && strncmp(map->domain, "sqlite:", 7) == 0)
-        buf_printf(out, "domain = sqlite:%s/maps/%s.cf\n", folder, map->domain + 7);
-    else if (map->domain)
+    if (map->domain)
         buf_printf(out, "domain = %s\n", map->domain);
 }
 

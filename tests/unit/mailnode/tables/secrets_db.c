@@ -40,7 +40,9 @@ static RelayRow rows[] = {
     {"s", (char *)"a@x.example.org", (char *)"rn-may:[a]:25"},
     {"s", (char *)"@x.example.org", (char *)"rn-may:[x]:25"},
     {"s", (char *)"@.example.org", (char *)"rn-may:[o]:25"},
+    {"s", (char *)"@.org", (char *)"rn-may:[f]:25"},
 };
+enum { N_ROWS = sizeof rows / sizeof *rows };
 static RelayLogin logins[] = {{(char *)"[c]:25", (char *)"u:canary"}};
 
 static size_t write_rows(size_t n_rows, size_t n_logins)
@@ -92,7 +94,7 @@ static void answers(const char *query, const char *key, const char *wanted)
 static void what_postfix_asks(void **state)
 {
     (void)state;
-    assert_int_equal(write_rows(6, 1), 8);
+    assert_int_equal(write_rows(N_ROWS, 1), N_ROWS + 2);
     answers(QUERY_TRANSPORT, "example.com", "rr-may:[c]:25");
     answers(QUERY_TRANSPORT, "b@example.com", "rn-may:[b]:25");
     answers(QUERY_TRANSPORT, "x.example.com", "-");
@@ -101,7 +103,10 @@ static void what_postfix_asks(void **state)
     answers(QUERY_SENDER_TRANSPORT, "b@x.example.org", "rn-may:[x]:25");
     answers(QUERY_SENDER_TRANSPORT, "b@y.example.org", "rn-may:[o]:25");
     answers(QUERY_SENDER_TRANSPORT, "b@z.y.example.org", "rn-may:[o]:25");
-    answers(QUERY_SENDER_TRANSPORT, "b@example.org", "-"); /* F-132: only what lies below */
+    answers(QUERY_SENDER_TRANSPORT, "b@example.org", "rn-may:[f]:25"); /* F-132: only what lies below */
+    answers(QUERY_SENDER_TRANSPORT, "b@org", "-");
+    answers(QUERY_SENDER_TRANSPORT, "b@badexample.org", "rn-may:[f]:25");
+    answers(QUERY_SENDER_TRANSPORT, "", "-");
     answers(QUERY_SENDER_TRANSPORT, "b@elsewhere.net", "-");
     answers(QUERY_DEFAULT_RULE, "b@elsewhere.net", "rn-may:[d]:25");
     answers(QUERY_DEFAULT_RULE, "<>", "rn-may:[d]:25");
@@ -114,12 +119,12 @@ static void only_what_differs_is_written(void **state)
 {
     struct stat st;
     (void)state;
-    assert_int_equal(write_rows(6, 1), 8);
-    assert_int_equal(write_rows(6, 1), 0);
+    assert_int_equal(write_rows(N_ROWS, 1), N_ROWS + 2);
+    assert_int_equal(write_rows(N_ROWS, 1), 0);
     rows[0].nexthop = (char *)"rn-may:[e]:25";
-    assert_int_equal(write_rows(6, 1), 2);
+    assert_int_equal(write_rows(N_ROWS, 1), 2);
     rows[0].nexthop = (char *)"rn-may:[d]:25";
-    assert_int_equal(write_rows(0, 0), 7);
+    assert_int_equal(write_rows(0, 0), N_ROWS + 1);
     answers(QUERY_DEFAULT_RULE, "b@elsewhere.net", "-");
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
@@ -141,12 +146,12 @@ static void lost_and_damaged_files(void **state)
     secrets_db_free(&db);
     ok(secrets_db_open(folder, &db, &empty));
     assert_true(empty);
-    write_rows(6, 1);
+    write_rows(N_ROWS, 1);
     secrets_db_free(&db);
     ok(file_write(path, "garbage", 7, 0640, (gid_t)-1));
     ok(secrets_db_open(folder, &db, &empty));
     assert_true(empty);
-    write_rows(6, 1);
+    write_rows(N_ROWS, 1);
     answers(QUERY_RELAY_LOGIN, "[c]:25", "u:canary");
 }
 
