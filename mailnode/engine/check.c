@@ -151,6 +151,22 @@ static void words_of(const DaemonCheck *check, const char *said, const char *fol
         out->size--;
 }
 
+/* slapd writes a contextCSN into the suffix of a copy when all has come. */
+static bool copy_is_whole(const char *words)
+{
+    for (const char *line = words; *line; line += strcspn(line, "\n"), line += *line == '\n')
+        if (begins_with(line, "contextCSN: "))
+            return true;
+    return false;
+}
+
+static Error *not_whole(const char *user_domain)
+{
+    return error_new(ERROR_REFUSED,
+                     "user-domain %s: the copy here is not whole, accounts would be lost: it cannot take over",
+                     user_domain);
+}
+
 static Error *verdict(const Checking *checking, DaemonId id, const Run *run)
 {
     DEFER(buf_done) Buf words = {0};
@@ -162,6 +178,8 @@ static Error *verdict(const Checking *checking, DaemonId id, const Run *run)
                          CHECK_DEADLINE_MS / 1000);
     if (code < 0)
         return error_new(ERROR_SYSTEM, "%s: %s was ended by signal %d", daemons[id].name, program, -code);
+    if (run->check.copy_of)
+        return copy_is_whole(child_words(run->child)) ? NULL : not_whole(run->check.copy_of);
     words_of(&run->check, child_words(run->child), checking->folder, &words);
     bool warned = run->check.strict && words.size;
     if (!warned && (code == 0 || run->check.any_exit))

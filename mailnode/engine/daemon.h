@@ -63,9 +63,10 @@ void daemons_ports(const NodeState *state, PortList *out);
 /* The commands that check the files of one daemon in 'folder' (gen/000124.check), in order.  False: no more. */
 typedef struct DaemonCheck {
     Argv argv;
-    const char *user;  /* NULL: root, where the checker runs no code of the configuration */
-    const char *words; /* only lines that begin so are its words: "/usr/sbin/postconf: "; NULL: all are */
-    bool strict;       /* words are a no even where it exits with 0: a warning */
-    bool any_exit;     /* words alone are a no: 'postmap -q' of a key that is not there exits with 1 */
+    const char *user;    /* NULL: root, where the checker runs no code of the configuration */
+    const char *words;   /* only lines that begin so are its words: "/usr/sbin/postconf: "; NULL: all are */
+    bool strict;         /* words are a no even where it exits with 0: a warning */
+    bool any_exit;       /* words alone are a no: 'postmap -q' of a key that is not there exits with 1 */
+    const char *copy_of; /* a user domain: the copy of it is shown, and must be whole; words and exit are nothing */
 } DaemonCheck;
 bool daemon_check(DaemonId id, const NodeState *state, const char *folder, size_t index, DaemonCheck *out);

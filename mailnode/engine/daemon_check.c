@@ -2,6 +2,7 @@
 #include "engine/daemon.h"
 
 #include "base/alloc.h"
+#include "engine/replicas.h"
 #include "render/slapd.h"
 #include "tables/maps.h"
 #include "tables/places.h"
@@ -113,13 +114,40 @@ static bool check_unbound(const char *folder, size_t index, DaemonCheck *out)
     return true;
 }
 
+/* Of those that the node is to hold from now on, the nth whose database is a copy of another node's. */
+static const DirectoryState *taken_over(const NodeState *state, size_t nth)
+{
+    for (size_t i = 0; i < state->n_directories; i++)
+        if (!state->directories[i].replica && replicas_marked(state->root, state->directories[i].name) && nth-- == 0)
+            return &state->directories[i];
+    return NULL;
+}
+
+/* The head of the copy.  slapd may run meanwhile: slapcat(8). */
+static bool check_whole(const NodeState *state, const char *folder, size_t nth, DaemonCheck *out)
+{
+    const DirectoryState *directory = taken_over(state, nth);
+
+    if (!directory)
+        return false;
+    out->copy_of = directory->name;
+    argv_add(&out->argv, "/usr/sbin/slapcat");
+    argv_add(&out->argv, "-f");
+    argv_add(&out->argv, "%s/slapd/slapd.conf", folder);
+    argv_add(&out->argv, "-o");
+    argv_add(&out->argv, "ldif-wrap=no");
+    argv_add(&out->argv, "-H");
+    argv_add(&out->argv, "ldap:///" DIRECTORY_SUFFIX "??base", directory->name);
+    return true;
+}
+
 /* It wants the folders of the databases, and opens none.  They are made as at a start, by their owner: root is not led
  * astray in a folder that somebody else owns.  Not with -Q, which takes the reason away. */
 static bool check_slapd(const NodeState *state, const char *folder, size_t index, DaemonCheck *out)
 {
-    if (index > state->n_directories)
-        return false;
     out->user = "openldap";
+    if (index > state->n_directories)
+        return check_whole(state, folder, index - state->n_directories - 1, out);
     if (index < state->n_directories) {
         DEFER(xfree) char *database = slapd_folder(state, state->directories[index].name);
         argv_add(&out->argv, "/usr/bin/mkdir");

@@ -23,6 +23,14 @@ static Path marks_path(const char *root)
     return path_in(root, "%s/replicas", &PLACE_ENGINE[3]);
 }
 
+bool replicas_marked(const char *root, const char *name)
+{
+    Path marks = marks_path(root);
+    DEFER(xfree) char *mark = xasprintf("%s/%s", marks.text, name);
+
+    return access(mark, F_OK) == 0;
+}
+
 Error *replicas_mark(const char *root, const NodeState *state)
 {
     Path marks = marks_path(root);
@@ -30,7 +38,7 @@ Error *replicas_mark(const char *root, const NodeState *state)
 
     for (size_t i = 0; !err && i < state->n_directories; i++) {
         DEFER(xfree) char *mark = xasprintf("%s/%s", marks.text, state->directories[i].name);
-        if (!state->directories[i].replica || access(mark, F_OK) == 0)
+        if (!state->directories[i].replica || replicas_marked(root, state->directories[i].name))
             continue;
         err = folder_make(marks.text, 0700, 0, 0);
         if (!err)

@@ -11,6 +11,9 @@
 /* Before slapd runs with this state. */
 CHECKED Error *replicas_mark(const char *root, const NodeState *state);
 
+/* Is what lies here a copy? */
+bool replicas_marked(const char *root, const char *name);
+
 /* Removes the copies that this state, which is in force, does not have; NULL: it is not known, and all stay.  What cannot be
  * removed is logged, and tried again with the next change. */
 void replicas_sweep(const char *root, const NodeState *state);
