@@ -3,8 +3,10 @@
 
 #include "change.h"
 #include "revert.h"
+#include "work_replica.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "model/name.h"
 #include "seal/secret.h"
 
@@ -27,7 +29,8 @@ typedef struct Changing {
     Wait *wait; /* NULL: not yet */
     Wish wish;
     size_t n_told; /* differences of a dry run */
-    char *node;    /* node add: whose token is the answer; NULL: an outcome is */
+    enum { OUTCOME, TOKEN, NEW_TOKEN, REVOKED } answer;
+    char *node; /* of all but an outcome: which */
 } Changing;
 
 static bool changing_run(Ask *ask, Msec now);
@@ -93,12 +96,12 @@ static void changing_done(void *data)
 /* ---- into the batch ---- */
 
 /* Takes the wish and the order's context. */
-static void enqueue(Ask *ask, Wish *wish, JobOrder *order, const char *node)
+static Changing *enqueue(Ask *ask, Wish *wish, JobOrder *order)
 {
     Changing *changing = xcalloc(1, sizeof *changing);
     WorkRules *rules = &order->rules;
 
-    *changing = (Changing){.wish = *wish, .node = node ? xstrdup(node) : NULL};
+    *changing = (Changing){.wish = *wish};
     *wish = (Wish){0};
     rules->asker = asker_clone(ask->asker);
     rules->lenient = changing->wish.lenient;
@@ -114,6 +117,7 @@ static void enqueue(Ask *ask, Wish *wish, JobOrder *order, const char *node)
     order->message = changing->wish.message;
     changing->job = batch_add(ask->of->batch, order);
     ask_keep(ask, &changing_type, changing);
+    return changing;
 }
 
 static void envelope_drop(void *context)
@@ -145,7 +149,7 @@ void request_change(Ask *ask, Envelope **envelope, Msec now)
         return;
     }
     *envelope = NULL;
-    enqueue(ask, &wish, &order, NULL);
+    enqueue(ask, &wish, &order);
 }
 
 /* ---- a file ---- */
@@ -220,7 +224,7 @@ void request_apply_end(Ask *ask, Envelope **envelope, Msec now)
         order.rules.keep_bytes = SMALL_BYTES;
     }
     talk->apply = NULL; /* the job's now */
-    enqueue(ask, &talk->apply_wish, &order, NULL);
+    enqueue(ask, &talk->apply_wish, &order);
     apply_end(talk);
 }
 
@@ -270,7 +274,7 @@ static void take_back(Ask *ask, const Mail__Manner *manner, uint64_t revision, c
         return;
     }
     order.rules = (WorkRules){.deferred = true, .restoring = true, .keep_n = SMALL_N, .keep_bytes = SMALL_BYTES};
-    enqueue(ask, &wish, &order, NULL);
+    enqueue(ask, &wish, &order);
 }
 
 void request_revert(Ask *ask, Envelope **envelope, Msec now)
@@ -333,7 +337,7 @@ static void token_say(Ask *ask, const char *node, bool replace, uint64_t revisio
     char *text = NULL;
 
     Error *err = nodes_token(ask->of->with.nodes, node, replace, &text, &token.expires_s);
-    if (err && revision)
+    if (err && revision && !replace)
         err = error_hint(error_in(err, "node %s was added by revision %" PRIu64 ", but has no token", node, revision),
                          "mailctl node replace %s", node);
     if (err) {
@@ -350,6 +354,25 @@ static void token_say(Ask *ask, const char *node, bool replace, uint64_t revisio
     ask->answered = true;
     wipe(text, strlen(text));
     free(text);
+}
+
+static Error *distrust_go(void *context, Work *work)
+{
+    Error *err = replica_pairs_renew(work, context);
+
+    return err ? err : work_finish(work);
+}
+
+/* What the machine knows is worth nothing any more.  No node is asked first: none may keep it by saying no. */
+static void distrust(Ask *ask, const char *node, int answer)
+{
+    DEFER(xfree) char *via = xasprintf("node %s %s", answer == REVOKED ? "revoke" : "replace", node);
+    JobOrder order = {.work = distrust_go, .context_free = free, .context = xstrdup(node), .unasked = true, .via = via};
+    Wish wish = {.wait_ms = WAIT_DEFAULT_MS};
+    Changing *changing = enqueue(ask, &wish, &order);
+
+    changing->answer = answer;
+    changing->node = xstrdup(node);
 }
 
 void request_node_token(Ask *ask, Envelope **envelope, Msec now)
@@ -376,11 +399,30 @@ void request_node_token(Ask *ask, Envelope **envelope, Msec now)
     }
     if (token->replace) {
         wish_done(&wish);
-        token_say(ask, name, true, 0);
+        distrust(ask, name, NEW_TOKEN);
         return;
     }
     *envelope = NULL;
-    enqueue(ask, &wish, &order, name);
+    Changing *changing = enqueue(ask, &wish, &order);
+    changing->answer = TOKEN;
+    changing->node = name;
+    name = NULL;
+}
+
+void request_node_revoke(Ask *ask, Envelope **envelope, Msec now)
+{
+    DEFER(xfree) char *node = NULL;
+    Error *err = named_node(ask->of->with.store, (*envelope)->node_revoke->node, &node);
+
+    (void)now;
+    if (!err)
+        err = nodes_revoke(ask->of->with.nodes, node);
+    if (err) {
+        ask_fail(ask, err);
+        return;
+    }
+    log_info("node revoked", kv("node", node), kv("who", ask->asker->who));
+    distrust(ask, node, REVOKED);
 }
 
 /* ---- telling ---- */
@@ -495,6 +537,7 @@ static Error *watch(Ask *ask, Changing *changing, uint64_t revision, const char 
 {
     WaitOrder order = {.revision = revision,
                        .node = node,
+                       .without = changing->node,
                        .every = !changing->job,
                        .patient = !changing->job, /* who asks to wait means it */
                        .since = ask->since,
@@ -546,13 +589,16 @@ static bool stored_tell(Ask *ask, Changing *changing, Msec now)
     JobResult result = job_result(changing->job);
 
     if (result.err) {
-        ask_fail(ask, error_copy(result.err));
+        Error *err = error_copy(result.err);
+        if (changing->answer == REVOKED)
+            err = error_in(err, "node %s is revoked, but replicas still know it", changing->node);
+        ask_fail(ask, err);
         return true;
     }
     if (changing->wish.dry_run)
         return rehearsal_tell(ask, changing, &result, now);
-    if (changing->node) {
-        token_say(ask, changing->node, false, result.revision);
+    if (changing->answer == TOKEN || changing->answer == NEW_TOKEN) {
+        token_say(ask, changing->node, changing->answer == NEW_TOKEN, result.revision);
         return true;
     }
     if (!result.revision)

@@ -123,7 +123,7 @@ void talks_refused(Requests *requests, uint64_t revision, const char *node, cons
 
 Error *error_copy(const Error *err);
 RequestHandler request_change, request_apply_begin, request_apply_part, request_apply_end, request_revert,
-    request_rollback, request_undelete, request_node_token, request_wait;
+    request_rollback, request_undelete, request_node_token, request_node_revoke, request_wait;
 bool change_ask_is(const Ask *ask); /* a change, or a wait for one */
 void change_ask_refused(Ask *ask, uint64_t revision, const char *node, const char *why, uint64_t taken_back_by);
 
@@ -134,7 +134,7 @@ RequestHandler request_list, request_history, request_diff, request_status, requ
 
 /* ---- request_nodes.c ---- */
 
-RequestHandler request_node_revoke, request_node_resync, request_task_stop;
+RequestHandler request_node_resync, request_task_stop;
 
 /* ---- request_directory.c: users and groups, what the tables of a node know, and its backups ---- */
 

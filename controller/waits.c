@@ -59,15 +59,15 @@ Error *wait_new(Store *store, Nodes *nodes, const WaitOrder *order, Msec now, Wa
 
     *wait = (Wait){.store = store, .nodes = nodes, .order = *order, .told_at = now};
     Error *err = names_of(wait, &names);
-    wait->order.node = NULL;
     if (err)
         return err;
     wait->awaited = xcalloc(names.n + 1, sizeof *wait->awaited);
     wait->outcomes = xcalloc(names.n + 1, sizeof *wait->outcomes);
     wait->list = xcalloc(names.n + 1, sizeof(Mail__NodeOutcome *));
-    wait->n = names.n;
     for (size_t i = 0; i < names.n; i++)
-        wait->awaited[i].name = xstrdup(names.names[i]);
+        if (!order->without || strcmp(names.names[i], order->without) != 0)
+            wait->awaited[wait->n++].name = xstrdup(names.names[i]);
+    wait->order.node = wait->order.without = NULL; /* the caller's */
     *ret_wait = wait;
     wait = NULL;
     return NULL;

@@ -15,11 +15,12 @@ typedef struct Wait Wait;
 
 typedef struct WaitOrder {
     uint64_t revision;
-    const char *node;  /* only this one; NULL: those that the revision concerns */
-    bool every;        /* all nodes of the state */
-    bool patient;      /* nodes that are away are waited for, too */
-    Msec since, until; /* when it was asked; when it is given up */
-    Msec young_until;  /* the controller has just started: nodes may be on their way back */
+    const char *node;    /* only this one; NULL: those that the revision concerns */
+    const char *without; /* but this one; NULL: none is left out */
+    bool every;          /* all nodes of the state */
+    bool patient;        /* nodes that are away are waited for, too */
+    Msec since, until;   /* when it was asked; when it is given up */
+    Msec young_until;    /* the controller has just started: nodes may be on their way back */
 } WaitOrder;
 
 /* store and nodes outlive it. */

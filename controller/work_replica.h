@@ -6,3 +6,6 @@
  * it any more shall not be believed, and the certificate names the addresses: a new one is made when node, replicas or listen
  * change.  Without replicas there is none. */
 CHECKED Error *replica_pair_follow(Work *work, const Object *before, Object *after);
+
+/* The machine that was this node shall not be believed: a new pair for each user domain that it knows the pair of. */
+CHECKED Error *replica_pairs_renew(Work *work, const char *node);

@@ -79,32 +79,53 @@ Error *run_node_add(Cli *cli, const Line *line, int *ret_exit)
 
 /* ---- revoke, resync ---- */
 
+/* The newest of what is told while it is waited for. */
+static Error *outcome_last(Call *call, Envelope **ret_said)
+{
+    for (;;) {
+        Envelope *said = NULL;
+        Error *err = call_next(call, &said);
+        if (err || !said)
+            return err;
+        envelope_free(ret_said);
+        *ret_said = said;
+        if (said->body_case != MAIL__ENVELOPE__BODY_OUTCOME)
+            return error_new(ERROR_DAMAGED, "the controller answered something else");
+    }
+}
+
 Error *run_node_revoke(Cli *cli, const Line *line, int *ret_exit)
 {
     Mail__NodeRevoke wish = MAIL__NODE_REVOKE__INIT;
     Envelope envelope = MAIL__ENVELOPE__INIT;
     DEFER(envelope_free) Envelope *said = NULL;
     DEFER(xfree) char *what = xasprintf("node %s: %s", line->key, line->command->loses);
+    Call call;
 
-    (void)ret_exit;
     Error *err = cli_confirm(cli, what);
     if (err)
         return err;
     wish.node = (char *)line->key;
     envelope.body_case = MAIL__ENVELOPE__BODY_NODE_REVOKE;
     envelope.node_revoke = &wish;
-    err = call_one(cli, &envelope, true, &said);
-    if (err)
+    err = call_begin(cli, &envelope, true, &call);
+    if (!err)
+        err = outcome_last(&call, &said);
+    if (err || !said)
         return err;
+    *ret_exit = outcome_exit(said->outcome);
     if (cli->form == OUTPUT_JSON || cli->form == OUTPUT_YAML) {
-        bool outcome = said && said->body_case == MAIL__ENVELOPE__BODY_OUTCOME;
-        json_t *document = json_pack("{s:i,s:I,s:[]}", "version", 1, "revision",
-                                     (json_int_t)(outcome ? said->outcome->revision : 0), "nodes");
-        print_document(cli->out, cli->form, &document);
+        outcome_print_data(cli, said->outcome);
         return NULL;
     }
     DEFER(xfree) char *name = escaped(line->key);
+    DEFER(xfree) char *text = outcome_text(said->outcome);
     fprintf(cli->out, cli->form == OUTPUT_NAME ? "%s\n" : "node %s revoked: it is heard no more\n", name);
+    if (cli->form != OUTPUT_NAME && said->outcome->revision) {
+        fputs("its key to directories counts no more: ", cli->out);
+        print_text(cli->out, text);
+        fputc('\n', cli->out);
+    }
     return NULL;
 }
 

@@ -120,7 +120,7 @@ const Command commands[] = {
      .flags = BIT(FLAG_REPAIR) | BIT(FLAG_DETACH) | BIT(FLAG_TIMEOUT),
      .words = "compare what is in force with what should be; a task", .example = "node check mx1 --repair", .run = run_node_check},
     {.noun = "node", .verb = "revoke", .key = "NAME", .kind = "node", .flags = ASKING, .done = "revoked",
-     .loses = "its key is worth nothing from now on; mail on it goes on",
+     .loses = "its key, and the one to directories that it had a copy of, are worth nothing from now on; mail on it goes on",
      .words = "hear it no more and send it nothing", .example = "node revoke mx1", .run = run_node_revoke},
     {.noun = "node", .verb = "resync", .key = "NAME", .kind = "node", .flags = ASKING | BIT(FLAG_FORCE),
      .loses = "what the node alone knows is given up", .words = "send it everything again",

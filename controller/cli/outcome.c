@@ -226,6 +226,11 @@ static void outcome_print_json(Cli *cli, const Mail__Outcome *outcome, json_t *d
     print_document(cli->out, cli->form, &document);
 }
 
+void outcome_print_data(Cli *cli, const Mail__Outcome *outcome)
+{
+    outcome_print_json(cli, outcome, NULL);
+}
+
 static void outcome_print(Cli *cli, const Mail__Outcome *outcome, const char *subject, const char *done)
 {
     DEFER(xfree) char *text = outcome_text(outcome);

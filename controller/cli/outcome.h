@@ -17,6 +17,9 @@ CHECKED Error *outcome_of(Cli *cli, Envelope *envelope, Mail__Manner *manner, co
 /* The same for a call that is under way: takes what answers it.  subject NULL: the revision speaks for itself. */
 CHECKED Error *outcome_take(Call *call, bool dry_run, const char *subject, const char *done, int *ret_exit);
 
+/* {"version":1,"revision":43,"nodes":[...]}, or the same as YAML. */
+void outcome_print_data(Cli *cli, const Mail__Outcome *outcome);
+
 /* Differences as diff prints them ("+ - ~"), one by one; in JSON into an array that the caller prints. */
 CHECKED Error *differences_print(Cli *cli, FILE *out, Mail__Difference *const *differences, size_t n, json_t *array);
 

@@ -58,6 +58,12 @@ def lets_in(node, user, password):
         return False if "AUTHENTICATIONFAILED" in str(err) else None
 
 
+def slapcat(node):
+    conf = node.path("var/lib/mailnode/engine/current/slapd/slapd.conf")
+    return subprocess.run(["setpriv", "--reuid=openldap", "--regid=openldap", "--clear-groups", "slapcat", "-f", conf, "-b", BASE],
+                          capture_output=True, text=True, env=environment({})).stdout
+
+
 def ldap(node, *words, certificate=None, trusts, binds=("-Y", "EXTERNAL", "-Q")):
     """What ldapsearch gets over LDAPS."""
     more = {"LDAPTLS_CACERT": trusts, "LDAPTLS_REQCERT": "demand", "LDAPNOINIT": None}
@@ -243,3 +249,80 @@ def test_F_179_an_empty_copy_says_nothing_of_users(two):
     wait_until(lambda: lets_in(replica, "alice", "pw of alice"), "alice is let in", 20, every=0.2)
     assert replica.rcpt("alice@example.org").startswith("250")
     assert replica.rcpt("nobody@example.org").startswith("550")
+
+
+@pytest.mark.spec("F-179")
+def test_F_179_a_copy_that_is_not_whole_does_not_take_over(two):
+    """Every account would be gone: the node says no, asked before the change is stored, and after it too."""
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    die(provider)
+    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
+    c.ctl("user-domain set staff replicas=mx2 --timeout 20s", code=7, timeout=60)
+    wait_until(lambda: replica.pids().get("slapd"), "mx2 has a copy, with nothing in it", 20)
+    revision, before = c.revision, c.export("yaml")
+    said = c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 20s", code=5, timeout=60)
+    why = "user-domain staff: the copy here is not whole, accounts would be lost: it cannot take over"
+    assert said.err.splitlines()[0] == f"mailctl: user-domain set: mx2 refused it, nothing was stored: {why}", said
+    assert (c.revision, c.export("yaml")) == (revision, before)
+
+    replica.kill()   # it is not asked, and says so when it comes back
+    wait_until(lambda: replica.status()["state"] == "offline", "mx2 is seen to be away", 40)
+    c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 5s", code=7, timeout=60)
+    replica.start(wait=True)
+    wait_until(lambda: c.revision == revision + 2, "it is taken back", 30)
+    assert c.export("yaml") == before
+    assert why in c.ctl("events").out
+    assert os.path.exists(replica.path("var/lib/mailnode/engine/replicas/staff"))
+
+    provider.start(wait=True)
+    c.ctl("wait --timeout 60s", timeout=90)
+    assert c.ctl("user list -o name").names == ["alice"]
+    wait_until(lambda: "contextCSN" in slapcat(replica), "all was copied", 30, every=0.2)
+    die(provider)
+    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away again", 40)
+    c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 20s", code=7, timeout=60)
+    wait_until(lambda: c.ctl("user list -o name", code=None).names == ["alice"], "mx2 holds the directory", 20, every=0.1)
+
+
+@pytest.mark.spec("F-179", "F-165")
+def test_F_179_a_revoked_replica_is_not_trusted(two):
+    """What it was told opens the directory no more, nor does it follow it; the machine that takes its place does."""
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    replicate(c)
+    replica.wait_user("alice")
+    stolen = os.path.join(c.folder, "stolen")
+    with open(stolen, "w") as out:
+        out.write(open(pair(replica)).read())
+    code, out, _ = ldap(provider, certificate=stolen, trusts=stolen)
+    assert code == 0 and "userPassword" in out
+    revision = c.revision
+
+    said = c.ctl("node revoke mx2 --yes", timeout=60).out.splitlines()
+    assert said[0] == "node mx2 revoked: it is heard no more"
+    assert said[1].startswith(f"its key to directories counts no more: revision {revision + 1}, in force on mx1 ("), said
+    assert c.revision == revision + 1
+    fresh = pair(provider)   # in force, as was said: nothing is waited for
+    code, out, _ = ldap(provider, certificate=stolen, trusts=fresh)
+    assert code != 0 and not out
+    code, out, _ = ldap(provider, certificate=fresh, trusts=stolen)   # nor is the provider what it knew
+    assert code != 0 and not out
+    assert open(pair(replica)).read() == open(stolen).read()
+    provider.add_user("bob", "pw of bob!")
+    wait_until(lambda: "directory not copied" in open(replica.log).read(), "mx2 sees that it is cut off", 30, every=0.2)
+    assert "cn: bob" not in slapcat(replica) and "cn: alice" in slapcat(replica)
+    assert lets_in(replica, "alice", "pw of alice")   # mail on it goes on
+    c.ctl("node revoke mx2 --yes", timeout=60)        # said again, it is done again
+
+    token = c.ctl("node replace mx2 --yes").out
+    assert c.revision == revision + 3
+    replica.stop()
+    replica.stop_engine()
+    assert replica.halt().code == 0
+    os.rename(replica.root, replica.root + ".old")
+    new = c.new_node("mx2")
+    new.join(token)
+    new.start(wait=True)
+    wait_until(lambda: "cn: bob" in slapcat(new), "it has a copy", 60, every=0.2)
+    assert open(pair(new)).read() == open(pair(provider)).read()
