@@ -1,11 +1,12 @@
-/* Public mailboxes: added with their address, and with owners that are there.  The controller knows no users: the
- * directory is asked, and where it does not answer that is said. */
+/* Public mailboxes: added with their address, and with owners that are there; nor may others make some.  The controller knows
+ * no users: the directory is asked, and where it does not answer that is said. */
 #include "accounts.h"
 #include "objects.h"
 #include "outcome.h"
 
 #include "base/alloc.h"
 #include "model/acl.h"
+#include "model/meta.h"
 #include "model/name.h"
 #include "model/validate.h"
 
@@ -45,11 +46,20 @@ static Error *account_look(Cli *cli, Mail__AccountKind kind, const char *name, b
     return NULL;
 }
 
+static Error *must_exist(Cli *cli, const char *field, const char *value, bool user, const char *name)
+{
+    bool there = false, known = false;
+    Error *err = account_look(cli, user ? MAIL__ACCOUNT_KIND__USER : MAIL__ACCOUNT_KIND__GROUP, name, &there, &known);
+
+    if (err || there || !known)
+        return err;
+    return error_new(ERROR_NOT_FOUND, "%s '%s': %s %s does not exist", field, value, user ? "user" : "group", name);
+}
+
 static Error *owner_check(Cli *cli, const char *text)
 {
     DEFER(acl_done) AclEntry entry = {.name = NULL};
     DEFER(xfree) char *normal = NULL;
-    bool there = false, known = false;
 
     Error *err = text_normalise(MAIL__FIELD_TYPE__ACL, text, &normal);
     if (!err)
@@ -58,37 +68,57 @@ static Error *owner_check(Cli *cli, const char *text)
         error_free(&err); /* the controller says so, as of any other field */
         return NULL;
     }
-    bool user = entry.who == ACL_USER;
-    err = account_look(cli, user ? MAIL__ACCOUNT_KIND__USER : MAIL__ACCOUNT_KIND__GROUP, entry.name, &there, &known);
-    if (err || there || !known)
-        return err;
-    return error_new(ERROR_NOT_FOUND, "acl '%s': %s %s does not exist", normal, user ? "user" : "group", entry.name);
+    return must_exist(cli, "acl", normal, entry.who == ACL_USER, entry.name);
+}
+
+static Error *creator_check(Cli *cli, const char *text)
+{
+    DEFER(xfree) char *normal = NULL;
+
+    Error *err = text_normalise(MAIL__FIELD_TYPE__DESTINATION, text, &normal);
+    bool user = !err && strncmp(normal, "user:", 5) == 0, group = !err && strncmp(normal, "group:", 6) == 0;
+    error_free(&err);
+    if (!user && !group) /* the controller says so */
+        return NULL;
+    return must_exist(cli, "public-creators", normal, user, strchr(normal, ':') + 1);
 }
 
 /* Of a list as it was typed; what is taken away may be gone already. */
-static Error *owners_check(Cli *cli, const Mail__FieldEdit *field)
+static Error *each_checked(Cli *cli, const Mail__FieldEdit *field, Error *(*check)(Cli *cli, const char *text))
 {
     DEFER(xfree) char *list = xstrdup(field->value ? field->value : "");
     char *rest = NULL;
     Error *err = NULL;
 
-    if (strcmp(field->field, "acl") != 0 || (field->has_op && field->op == MAIL__EDIT_OP__TAKE))
+    if (field->has_op && field->op == MAIL__EDIT_OP__TAKE)
         return NULL;
     for (char *item = strtok_r(list, ",", &rest); !err && item; item = strtok_r(NULL, ",", &rest)) {
         item += strspn(item, " ");
         for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
             item[len - 1] = '\0';
-        err = owner_check(cli, item);
+        err = check(cli, item);
     }
     return err;
 }
 
-Error *run_public_set(Cli *cli, const Line *line, int *ret_exit)
+static Error *named_check(Cli *cli, Kind kind, const Mail__FieldEdit *edit)
 {
+    const FieldMeta *field = meta_field(kind_info(kind)->meta, edit->field);
+
+    if (field && strcmp(field->name, "acl") == 0)
+        return each_checked(cli, edit, owner_check);
+    if (field && strcmp(field->name, "public_creators") == 0)
+        return each_checked(cli, edit, creator_check);
+    return NULL;
+}
+
+Error *run_named_set(Cli *cli, const Line *line, int *ret_exit)
+{
+    Kind kind = kind_by_name(line->command->kind)->kind;
     Error *err = NULL;
 
     for (size_t i = 0; !err && i < line->n_fields; i++)
-        err = owners_check(cli, &line->fields[i]);
+        err = named_check(cli, kind, &line->fields[i]);
     return err ? err : run_change(cli, line, ret_exit);
 }
 
@@ -284,7 +314,7 @@ Error *run_public_add(Cli *cli, const Line *line, int *ret_exit)
 
     Error *err = name_normalise(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, line->key, &name);
     for (size_t i = 0; !err && i < line->n_fields; i++)
-        err = owners_check(cli, &line->fields[i]);
+        err = named_check(cli, MAIL__OBJECT__BODY_PUBLIC_MAILBOX, &line->fields[i]);
     if (!err)
         err = address_wanted(cli, line, name, &address);
     return err ? err : add_send(cli, line, address, name, ret_exit);

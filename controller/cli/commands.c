@@ -225,7 +225,7 @@ const Command commands[] = {
      .example = "public-mailbox add Sales acl=group:sales:write,user:alice:full", .run = run_public_add},
     {.noun = "public-mailbox", .verb = "set", .key = "NAME", .kind = "public-mailbox", .fields = "*", .flags = CHANGING | SCOPED,
      .edit = MAIL__VERB__MODIFY, .done = "changed", .words = "change who may do what, in one step",
-     .example = "public-mailbox set Sales acl+=user:bob:read", .run = run_public_set},
+     .example = "public-mailbox set Sales acl+=user:bob:read", .run = run_named_set},
     LIST("public-mailbox", PAGING | SCOPED, "public-mailbox list"),
     SHOW("public-mailbox", "NAME", SCOPED, "public-mailbox show Sales"),
     REMOVE("public-mailbox", "NAME", "take it from everybody, with its addresses; its mail stays, and returns with the name",
@@ -267,7 +267,9 @@ const Command commands[] = {
            "relay remove recipient example.com"), .flags = REMOVING | SCOPED},
 
     SHOW("policy", NULL, SCOPED, "policy show"),
-    SET("policy", NULL, "policy set default-quota=5G"), .flags = CHANGING | SCOPED},
+    {.noun = "policy", .verb = "set", .kind = "policy", .fields = "*", .flags = CHANGING | SCOPED, .edit = MAIL__VERB__MODIFY,
+     .done = "changed", .words = "change fields; FIELD= clears one, FIELD+= and FIELD-= edit a list",
+     .example = "policy set default-quota=5G", .run = run_named_set},
 
     SHOW("settings", NULL, SCOPED, "settings show"),
     SET("settings", NULL, "settings set message-size=50M queue-lifetime=3d delay-warning=4h"), .flags = CHANGING | SCOPED},

@@ -116,7 +116,7 @@ char *command_synopsis(const Command *command);
 char *command_title(const Command *command); /* "address add" */
 
 Run run_add, run_change, run_remove, run_list, run_show, run_instance_add, run_instance_move, run_public_add,
-    run_public_undelete, run_public_set, run_controller_init, run_controller_backup, run_recovery_sheet,
+    run_public_undelete, run_named_set, run_controller_init, run_controller_backup, run_recovery_sheet,
     run_controller_restore, run_node_add, run_node_revoke, run_node_resync, run_node_check, run_node_show, run_status,
     run_dkim_show, run_diff, run_apply, run_export, run_history, run_revert, run_rollback, run_events, run_task_list,
     run_task_show, run_task_wait, run_task_cancel, run_account_change, run_account_list, run_account_show,

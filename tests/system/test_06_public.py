@@ -446,7 +446,12 @@ def test_made_by_imap(public):
         assert said(alice, "CREATE", '"Public/Early"') == "NO", "by default nobody may"
         for wrong in ("public:Postmaster", "x@example.org", "role:all"):
             assert "public-creators" in c.ctl(f"policy set public-creators={wrong}", code=3).err
-        c.ctl("policy set public-creators=user:alice")
+        for wrong in ("user:nobody", "nobody", "group:nobody", "user:alice, group:nobody", "user:sales"):
+            missing = c.ctl(["policy", "set", f"public-creators={wrong}"], code=4)
+            assert missing.err.startswith("mailctl: policy set: public-creators '") and "does not exist" in missing.err, missing
+        assert "nobody" not in c.ctl("policy show").out
+        c.ctl("policy set public-creators-=user:nobody")   # who is gone can be taken away
+        c.ctl("policy set public_creators=alice")
         wait_until(lambda: said(alice, "CREATE", '"Public/Plans"') == "OK", "alice may", 10, every=0.2)
         assert said(bob, "CREATE", '"Public/Bobs"') == "NO"
         made(c, "Plans")
