@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RELOAD_MS = 8000, LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10, SPEAKER_WORDS = 3 };
+enum { RELOAD_MS = 30000, LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10, SPEAKER_WORDS = 3 };
 
 /* Lines stay lines; what else could do something to a terminal or is no UTF-8 goes. */
 static void make_plain(char *text)
