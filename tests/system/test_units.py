@@ -11,7 +11,7 @@ from harness.program import Program
 SANDBOX = """root=$1; shift
 mount --bind "$root" "$root" && for path; do mount --bind "$root$path" "$root$path" || exit 1; done
 mount -o remount,ro,bind "$root" || exit 1
-exec setpriv --reuid mailagent --regid mailagent --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$AGENT" --root "$root"
+exec setpriv --reuid $ACCOUNT --regid $ACCOUNT --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all $PROGRAM --root "$root"
 """
 
 
@@ -20,21 +20,45 @@ def unit(name):
         return dict(line.strip().split("=", 1) for line in f if "=" in line and not line.startswith("#"))
 
 
-@pytest.mark.spec("F-179", "F-055", "F-164")
+def in_unit(name, root, program, log, env=None):
+    says = unit(name)
+    writable = says["ReadWritePaths"].split() + ["/var/lib/" + says["StateDirectory"]]
+    if "RuntimeDirectory" in says:
+        writable.append("/run/" + says["RuntimeDirectory"])
+    return Program(name, ["unshare", "-m", "bash", "-c", SANDBOX, "sandbox", root, *writable], log,
+                   {"PROGRAM": program, "ACCOUNT": says["User"], **(env or {})})
+
+
+def is_sandbox(program, root):
+    with pytest.raises(OSError, match="Read-only"):
+        open(f"/proc/{program.pid}/root{root}/outside", "w").close()
+
+
+@pytest.mark.nodes(1)
+def test_the_controller_writes_where_its_unit_lets_it(cluster):
+    c = cluster.site()
+    c.stop()
+    c.controller = in_unit("mail-controller.service", c.root, f"{paths.CONTROLLER} --report-ms 200", c.log)
+    c.wait_answers()
+    is_sandbox(c.controller, c.root)
+    c["mx1"].wait_online()
+    c.ctl("address add units@example.org to=alice")
+    c.ctl("domain add units.example.org")   # a key is made
+    c["mx1"].stop()
+    assert c.ctl("node replace mx1 --yes").out
+    assert "Read-only" not in c.controller.output(), c.controller.output()
+
+
+@pytest.mark.spec("F-179")
 @pytest.mark.nodes(1)
 def test_the_agent_writes_where_its_unit_lets_it(cluster):
     c = cluster.site()
     node = c["mx1"]
     node.stop()
     os.unlink(os.path.join(node.root, "var/lib/mailnode/shares/shares.db"))
-    says = unit("mail-agent.service")
-    writable = says["ReadWritePaths"].split() + ["/var/lib/" + says["StateDirectory"]]
-    node.agent = Program("agent in its unit", ["unshare", "-m", "bash", "-c", SANDBOX, "sandbox", node.root, *writable], node.log,
-                         {"MAILNODE_BOOT_ID": node.boot_id, "AGENT": str(paths.AGENT)})
+    node.agent = in_unit("mail-agent.service", node.root, paths.AGENT, node.log, {"MAILNODE_BOOT_ID": node.boot_id})
     node.wait_online()
-    with pytest.raises(OSError):   # it is a sandbox
-        open(f"/proc/{node.agent.pid}/root{node.root}/outside", "w").close()
-
+    is_sandbox(node.agent, node.root)
     c.ctl("address add units@example.org to=alice")
     c.ctl("relay add default host=smart.example.net user=us password=-", stdin="secret of relay")
     c.ctl("domain add units.example.org")
