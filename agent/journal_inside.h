@@ -66,7 +66,7 @@ CHECKED Error *journal_sum(void *context, const void *bytes, size_t size);
 
 /* Prepares, and opens the key file; makes one where there is none, or it is damaged, or others may read it. */
 CHECKED Error *journal_secrets_open(Journal *journal);
-/* All that objects name is there and opens, or everything is asked for again. */
+/* All that this node is told of what objects name is there and opens, or everything is asked for again. */
 CHECKED Error *journal_secrets_check(Journal *journal);
 CHECKED Error *journal_secrets_wipe(Journal *journal);
 CHECKED Error *journal_secret_in(Journal *journal, const Mail__SecretValue *value);

@@ -70,14 +70,37 @@ static bool opens_now(Journal *journal, uint64_t id)
     return secret != NULL;
 }
 
-static Error *look(void *context, const void *bytes, size_t size)
+typedef struct Look {
+    Journal *journal;
+    char *node; /* NULL: the state does not have it */
+} Look;
+
+static void look_done(Look *look)
 {
-    Journal *journal = context;
+    free(look->node);
+}
+
+/* A node is told of no other. */
+static Error *whose(void *context, const void *bytes, size_t size)
+{
+    Look *look = context;
+    DEFER(object_free) Object *object = NULL;
+
+    Error *err = object_unpack(bytes, size, &object);
+    if (!err && !look->node)
+        look->node = xstrdup(object_ref(object).name);
+    return err;
+}
+
+static Error *look_at(void *context, const void *bytes, size_t size)
+{
+    Look *look = context;
+    Journal *journal = look->journal;
     DEFER(object_free) Object *object = NULL;
     SecretUse uses[OBJECT_SECRETS_MAX];
 
     Error *err = object_unpack(bytes, size, &object);
-    size_t n = err ? 0 : object_secrets(object, uses);
+    size_t n = err ? 0 : object_secrets_told(object, look->node ? look->node : "", uses);
     for (size_t i = 0; i < n && !journal->drifted; i++)
         journal->drifted = !opens_now(journal, uses[i].id);
     return err;
@@ -85,11 +108,12 @@ static Error *look(void *context, const void *bytes, size_t size)
 
 Error *journal_secrets_check(Journal *journal)
 {
-    Error *err = NULL;
+    DEFER(look_done) Look look = {.journal = journal};
 
+    Error *err = journal_rows(journal, journal->sql.of_kind, MAIL__OBJECT__BODY_NODE, NULL, whose, &look);
     for (size_t i = 0; !err && i < n_kinds; i++)
         if (kind_has_secrets(kinds[i]))
-            err = journal_rows(journal, journal->sql.of_kind, kinds[i], NULL, look, journal);
+            err = journal_rows(journal, journal->sql.of_kind, kinds[i], NULL, look_at, &look);
     if (err || !journal->drifted)
         return err;
     err = db_run(journal->sql.wipe_secrets);

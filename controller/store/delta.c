@@ -14,6 +14,7 @@
 
 /* A scope in which there is something to tell. */
 typedef struct Leg {
+    const char *node; /* whose way it is */
     int64_t scope;
     uint64_t from;  /* 0: all of it */
     uint64_t kinds; /* that lie in it, as bits of their places in kinds[] */
@@ -43,13 +44,13 @@ static uint64_t kinds_in(const char *scope)
     return found;
 }
 
-static void leg_add(Way *way, int64_t scope, const char *name, uint64_t from)
+static void leg_add(Way *way, const char *node, int64_t scope, const char *name, uint64_t from)
 {
     if (way->n == way->room) {
         way->room = way->room ? way->room * 2 : 8;
         way->legs = xrealloc(way->legs, way->room * sizeof *way->legs);
     }
-    way->legs[way->n++] = (Leg){.scope = scope, .from = from, .kinds = kinds_in(name)};
+    way->legs[way->n++] = (Leg){.node = node, .scope = scope, .from = from, .kinds = kinds_in(name)};
 }
 
 static Error *way_plan(Store *store, const char *node, uint64_t from, const DeltaSink *sink, Way *out)
@@ -64,7 +65,7 @@ static Error *way_plan(Store *store, const char *node, uint64_t from, const Delt
         if (!has && had)
             err = sink->drop_scope(sink->context, name);
         else if (has && (!had || query_number(&query, 2) > from))
-            leg_add(out, (int64_t)query_number(&query, 0), name, had ? from : 0);
+            leg_add(out, node, (int64_t)query_number(&query, 0), name, had ? from : 0);
     }
     return err;
 }
@@ -85,13 +86,13 @@ static Error *leg_removed(Store *store, const Leg *leg, Kind kind, const DeltaSi
     return err;
 }
 
-static Error *leg_secrets(Store *store, const void *bytes, size_t size, const DeltaSink *sink)
+static Error *leg_secrets(Store *store, const char *node, const void *bytes, size_t size, const DeltaSink *sink)
 {
     SecretUse uses[OBJECT_SECRETS_MAX];
     DEFER(object_free) Object *object = NULL;
 
     Error *err = stored_unpack(store, bytes, size, &object);
-    size_t n = err ? 0 : object_secrets(object, uses);
+    size_t n = err ? 0 : object_secrets_told(object, node, uses);
     for (size_t i = 0; !err && i < n; i++) {
         DEFER(secret_free) Secret *secret = NULL;
         err = store_secret(store, uses[i].id, &secret);
@@ -113,7 +114,7 @@ static Error *leg_objects(Store *store, const Leg *leg, Kind kind, const DeltaSi
         const void *bytes = query_bytes(&query, 0, &size);
         err = sink->object(sink->context, bytes, size);
         if (!err && secrets)
-            err = leg_secrets(store, bytes, size, sink);
+            err = leg_secrets(store, leg->node, bytes, size, sink);
     }
     return err;
 }

@@ -61,6 +61,15 @@ size_t object_secrets(const Object *object, SecretUse out[OBJECT_SECRETS_MAX])
     return n;
 }
 
+size_t object_secrets_told(const Object *object, const char *node, SecretUse out[OBJECT_SECRETS_MAX])
+{
+    if (object->body_case == MAIL__OBJECT__BODY_USER_DOMAIN &&
+        object->user_domain->kind == MAIL__USER_DOMAIN_KIND__INTERNAL &&
+        user_domain_role(object->user_domain, node) == DIRECTORY_NONE)
+        return 0;
+    return object_secrets(object, out);
+}
+
 bool object_names_secret(const Object *object, uint64_t id)
 {
     SecretUse uses[OBJECT_SECRETS_MAX];

@@ -26,6 +26,9 @@ bool kind_has_secrets(Kind kind);
 
 /* Those that are set; returns how many. */
 size_t object_secrets(const Object *object, SecretUse out[OBJECT_SECRETS_MAX]);
+/* Of these, those that a node which has the object is told: the pair of an internal user domain goes to who holds it or has
+ * a copy, and not to every node whose instance names it. */
+size_t object_secrets_told(const Object *object, const char *node, SecretUse out[OBJECT_SECRETS_MAX]);
 bool object_names_secret(const Object *object, uint64_t id);
 
 /* id 0: not set any more. */

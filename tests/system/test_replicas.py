@@ -1,10 +1,12 @@
 """Replicas of an internal user domain (F-179): another node has a copy, and authenticates while the first is away."""
+import contextlib
 import glob
 import grp
 import imaplib
 import os
 import pwd
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -45,6 +47,17 @@ def pair(node):
     found = glob.glob(node.path("var/lib/mailnode/replication", "*.pem"))
     assert len(found) == 1, found
     return found[0]
+
+
+def number(node):
+    """Of the secret that the pair is."""
+    return int(pair(node).rpartition("-")[2].removesuffix(".pem"))
+
+
+def secrets(node):
+    """The numbers of those that its node.db holds."""
+    with contextlib.closing(sqlite3.connect(node.path("var/lib/mailnode/agent/node.db"))) as db:
+        return [row[0] for row in db.execute("SELECT id FROM secret")]
 
 
 def lets_in(node, user, password):
@@ -173,6 +186,24 @@ def test_F_179_only_replicas_read_the_directory(two):
     assert [line for line in out.splitlines() if line.startswith("dn: ")] in ([], [f"dn: uid=alice,ou=People,{BASE}"]), (code, out)
     code, _, err = ldap(provider, trusts=stranger, binds=alice)   # nor is somebody else taken for the provider
     assert code != 0, err
+
+    # Taken out of the replicas, mx2 is locked out, though its instance still names the user domain.
+    c.ctl("node add mx3")
+    c.ctl(f"instance add main node=mx2 hostname=mx2.example.org user-domain=staff mail-domain=example.org "
+          f"listen={replica.address} --timeout 90s", timeout=120)
+    stolen = made(c.folder, "stolen")
+    with open(stolen, "w") as out:
+        out.write(open(pair(replica)).read())
+    c.ctl("user-domain set staff replicas=mx3 --timeout 60s", code=7, timeout=90)
+    wait_until(lambda: c.status()["mx2"]["applied_revision"] == c.revision, "mx2 has it", 60, every=0.2)
+    fresh = number(provider)
+    assert fresh in secrets(provider) and fresh not in secrets(replica)
+    assert not glob.glob(replica.path("var/lib/mailnode/replication/*"))
+    code, out, _ = ldap(provider, certificate=stolen, trusts=pair(provider))
+    assert code != 0 and not out
+    replica.stop()
+    replica.start(wait=True)
+    assert "secrets lost" not in open(replica.log).read() and "node drifted" not in c.ctl("events").out
 
 
 @pytest.mark.spec("F-179")

@@ -112,6 +112,12 @@ static Object *thing(Kind kind, const char *instance, const char *name, const ch
         object->relay->has_password = true;
         object->relay->password = strtoul(extra, NULL, 10);
         break;
+    case MAIL__OBJECT__BODY_USER_DOMAIN: /* its pair is secret 5 */
+        object->user_domain->has_kind = object->user_domain->has_replication = true;
+        object->user_domain->kind = MAIL__USER_DOMAIN_KIND__INTERNAL;
+        object->user_domain->node = xstrdup(extra);
+        object->user_domain->replication = 5;
+        break;
     default:
         break;
     }
@@ -819,6 +825,28 @@ static void lost_key_asks_for_everything(void **state)
     assert_false(journal_drifted(journal));
 }
 
+/* SPEC F-179: what only nodes with the directory are told is not lost on another. */
+static void what_is_not_told_is_not_lost(void **state)
+{
+    DEFER(part_done) Part elsewhere, here;
+    (void)state;
+    part_init(&elsewhere);
+    part_init(&here);
+    first_snapshot();
+    add(&elsewhere, MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", "mx2");
+    head(&elsewhere, false);
+    arrives(&elsewhere);
+    reopen();
+    assert_false(journal_drifted(journal));
+
+    without(MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", "mx2");
+    add(&here, MAIL__OBJECT__BODY_USER_DOMAIN, NULL, "staff", "mx1");
+    head(&here, false);
+    arrives(&here);
+    reopen();
+    assert_true(journal_drifted(journal));
+}
+
 static void hostile_secrets(void **state)
 {
     DEFER(part_done) Part part;
@@ -939,7 +967,7 @@ int main(void)
         TEST(tasks_are_remembered),           TEST(secrets_stay_sealed_and_go_with_their_objects),
         TEST(lost_key_asks_for_everything),   TEST(hostile_secrets),
         TEST(older_schema_gets_the_table),    TEST(mailboxes_remember_whose_they_are),
-        TEST(backups_are_remembered),
+        TEST(backups_are_remembered),         TEST(what_is_not_told_is_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

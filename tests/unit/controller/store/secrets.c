@@ -203,6 +203,34 @@ static void test_only_nodes_that_subscribe(void **state)
     told("mx1", placed + 2, "");
 }
 
+static Object *copied(uint64_t pair)
+{
+    Object *object = user_domain("staff", "mx1", "mx2");
+
+    object->user_domain->has_kind = true;
+    object->user_domain->kind = MAIL__USER_DOMAIN_KIND__INTERNAL;
+    object->user_domain->has_replication = true;
+    object->user_domain->replication = pair;
+    return object;
+}
+
+/* SPEC F-179: the node of an instance is told of its user domain, and not how a copy of it is had. */
+static void test_only_nodes_with_the_directory(void **state)
+{
+    (void)state;
+
+    put_alone(machine("mx1", NULL));
+    put_alone(machine("mx2", NULL));
+    put_alone(machine("mx3", NULL));
+    begin();
+    put(copied(add(canary)));
+    put(instance("main", "mx3", "staff"));
+    end();
+    told("mx1", 0, "canary-7e1f ");
+    told("mx2", 0, "canary-7e1f ");
+    told("mx3", 0, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_lost_key_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_older_store_gets_the_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_only_nodes_that_subscribe, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_nodes_with_the_directory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
