@@ -104,7 +104,7 @@ static void take_back(Requests *requests, Refusing *refusing)
     JobOrder order = {.work = back_go,
                       .context_free = free,
                       .context = xmemdup(&refusing->culprit, sizeof refusing->culprit),
-                      .rules = {.deferred = true, .restoring = true},
+                      .rules = {.deferred = true, .restoring = true, .refused = true},
                       .unasked = true,
                       .who = "controller",
                       .via = via};

@@ -494,6 +494,24 @@ static bool waits(const Work *work, Kind kind)
            !kind_info(kind)->meta->single;
 }
 
+/* Copies follow their node, whatever it has: a node that begins with nobody empties every one of them. */
+static Error *moved_check(const Work *work, const Object *object)
+{
+    ObjectRef ref = object_ref(object);
+    const Mail__UserDomain *is = object->user_domain;
+    DEFER(object_free) Object *older = NULL;
+    Error *err = work->view.get(work->view.self, &ref, &older);
+
+    if (err || !older || (!older->user_domain->n_replicas && !is->n_replicas) ||
+        user_domain_role(older->user_domain, is->node) != DIRECTORY_NONE)
+        return err;
+    return error_hint(
+        error_new(ERROR_CONFLICT,
+                  "user-domain %s: node %s has no copy of it: replicas would follow a directory with nobody in it",
+                  object->name, is->node),
+        "first mailctl user-domain set %s replicas+=%s", object->name, is->node);
+}
+
 static Error *put_check(Work *work, const Object *object)
 {
     Error *err = work->rules.restoring ? NULL : postmaster_put(object);
@@ -502,7 +520,11 @@ static Error *put_check(Work *work, const Object *object)
         err = relay_put_check(work, object);
     if (!err && object->body_case == MAIL__OBJECT__BODY_ADMIN)
         err = admin_key_check(work->store, object);
-    return err ? err : object_check_put(object, &work->view);
+    if (!err)
+        err = object_check_put(object, &work->view);
+    if (!err && object->body_case == MAIL__OBJECT__BODY_USER_DOMAIN && !work->rules.refused)
+        err = moved_check(work, object);
+    return err;
 }
 
 static Error *at_place(Error *err, const char *place)

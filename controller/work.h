@@ -25,6 +25,7 @@ typedef struct WorkRules {
     bool force;         /* a relay client may be everybody */
     bool deferred;
     bool restoring;      /* what was, comes back as it was: postmaster, too, may be missing */
+    bool refused;        /* by a node: that is why it is taken back */
     const KeyPool *keys; /* for domains that come; NULL: they come without */
     size_t keys_from;    /* the first ones are promised to others */
     size_t keep_n;       /* differences that are kept; 0: none */

@@ -213,7 +213,13 @@ def test_F_179_replicas_come_and_go(two):
     said = c.ctl("user-domain set staff replicas=mx2 listen=", code=3)
     assert len(said.err.strip().splitlines()) == 2 and "listen" in said.err and "listen=ADDRESS" in said.err, said
     c.ctl("user-domain add guests kind=internal node=mx1 listen=127.0.0.1")
+    said = c.ctl(f"user-domain set staff node=mx2 replicas=mx1 listen={replica.address}", code=6)   # who has it would follow who has not
+    assert "staff: node mx2 has no copy" in said.err and "set staff replicas+=mx2" in said.err, said
     c.ctl("user-domain set staff replicas=mx2 --timeout 60s", timeout=90)
+    c.ctl("node add mx3")
+    for more in ("", " replicas="):
+        assert "staff: node mx3 has no copy" in c.ctl(f"user-domain set staff node=mx3{more}", code=6).err
+    assert c.ctl("user list -o name -u staff").names == ["alice"]
     said = c.ctl("user-domain set guests replicas=mx2", code=6)
     assert "provides user-domain staff" in said.err, said
     data = replica.path("var/lib/mailnode/slapd/staff/data.mdb")

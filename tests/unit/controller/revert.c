@@ -112,6 +112,29 @@ static void rules_hold_on_the_way_back(void **state)
     fails(back(other, "main"), ERROR_CONFLICT, "second"); /* its place is taken */
 }
 
+/* SPEC F-179: copies follow the node of their user domain, into nothing too; but what was never in force is taken back. */
+static void copies_do_not_follow_into_nothing(void **state)
+{
+    (void)state;
+    site();
+    ok(say("add node - mx2; add node - mx3; add user-domain - guests kind=internal node=mx1 listen=192.0.2.1"));
+    fails(say("set user-domain - guests node=mx2 replicas=mx1"), ERROR_CONFLICT,
+          "guests: node mx2 has no copy|user-domain set guests replicas+=mx2");
+    ok(say("set user-domain - guests replicas=mx2"));
+    fails(say("set user-domain - guests node=mx3"), ERROR_CONFLICT, "guests: node mx3 has no copy");
+    fails(say("set user-domain - guests node=mx3 replicas="), ERROR_CONFLICT, "guests: node mx3 has no copy");
+    fails(say("set user-domain - guests node=mx7 replicas="), ERROR_NOT_FOUND, "mx7");
+    ok(say("set user-domain - guests node=mx2 replicas="));
+    uint64_t taken_over = revision;
+    fails(back(taken_over, NULL), ERROR_CONFLICT, "guests: node mx1 has no copy");
+    rules.refused = true;
+    ok(back(taken_over, NULL));
+    rules.refused = false;
+    ok(say("set user-domain - guests node=mx2 replicas=mx1"));
+    ok(say("set user-domain - guests replicas="));
+    ok(say("set user-domain - guests node=mx3"));
+}
+
 static void F_169_rollback_takes_one_instance_back(void **state)
 {
     (void)state;
@@ -176,7 +199,7 @@ int main(void)
         TEST(F_169_revert_and_its_conflict),     TEST(revisions_that_are_none),
         TEST(removed_instance_comes_back_whole), TEST(removed_domain_comes_back_with_its_addresses),
         TEST(rules_hold_on_the_way_back),        TEST(F_169_rollback_takes_one_instance_back),
-        TEST(F_058_only_a_removal_is_undeleted),
+        TEST(F_058_only_a_removal_is_undeleted), TEST(copies_do_not_follow_into_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
