@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SLAPD_ENDS_MS = 30000, SLAPD_ANSWERS_MS = 60000, LOOK_US = 50000, CONF_OCTETS_MAX = 1 << 20 };
+enum { SLAPD_ENDS_MS = 30000, SLAPD_ANSWERS_MS = 60000, LOOK_US = 50000, CONF_OCTETS_MAX = 1 << 24 };
 
 struct Databases {
     Job *job;
@@ -33,6 +33,7 @@ struct Databases {
     bool redis;     /* "redis" in the room is whole */
     char **domains; /* "slapd-NAME" in the room is whole */
     size_t n_domains;
+    Buf copies; /* "\nNAME\nNAME\n": directories of other nodes, with a copy here */
     Buf words;
 };
 
@@ -184,7 +185,7 @@ static Error *directory_is_empty(const Databases *databases, const char *domain,
     return err;
 }
 
-static Error *directory_one(void *context, const char *domain)
+static Error *directory_one(void *context, const char *domain, bool copy)
 {
     Databases *databases = context;
     DEFER(xfree) char *file = xasprintf(STATE_DIRECTORY, domain);
@@ -192,10 +193,19 @@ static Error *directory_one(void *context, const char *domain)
     uint64_t entries = 0;
     bool empty = false, equal = false;
 
+    if (copy)
+        buf_printf(&databases->copies, "%s%s\n", databases->copies.size ? "" : "\n", domain);
     Error *err = owner_take(databases->state, file, ldif);
     if (err && err->code == ERROR_NOT_FOUND) {
         error_free(&err);
         buf_printf(&databases->words, ", no directory of %s, which the backup does not hold", domain);
+        return NULL;
+    }
+    if (!err && copy) { /* it would be lost again: a copy follows its node, whatever that has */
+        buf_printf(&databases->words,
+                   ", not the directory of %s, whose copy here follows another node: to bring it back, first mailctl "
+                   "user-domain set %s node=THIS-NODE replicas=",
+                   domain, domain);
         return NULL;
     }
     if (!err)
@@ -287,7 +297,8 @@ static void tell_homeless(Databases *databases)
         if (!stage_is_directory(entry->d_name, domain))
             continue;
         DEFER(xfree) char *place = xasprintf(PLACE_CURRENT "/slapd/tree-%s.ldif", databases->root, domain);
-        if (access(place, F_OK) != 0)
+        DEFER(xfree) char *copy = xasprintf("\n%s\n", domain);
+        if (access(place, F_OK) != 0 && !strstr(buf_text(&databases->copies), copy))
             job_found(databases->job, MAIL__FACT_STATE__DEGRADED, "directory",
                       "the backup holds a directory of %.64s, and no user domain of that name has its directory here",
                       domain);
@@ -321,6 +332,7 @@ void databases_free(Databases **databases)
     for (size_t i = 0; i < (*databases)->n_domains; i++)
         free((*databases)->domains[i]);
     free((*databases)->domains);
+    buf_done(&(*databases)->copies);
     buf_done(&(*databases)->words);
     xfree(databases);
 }

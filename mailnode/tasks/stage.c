@@ -7,46 +7,53 @@
 #include "tables/places.h"
 #include "tasks/owner.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REDIS_WAIT_MS = 600000, LOOK_FIRST_MS = 5, LOOK_MS = 200, INFO_MAX = 16384 };
+enum { REDIS_WAIT_MS = 600000, LOOK_FIRST_MS = 5, LOOK_MS = 200, INFO_MAX = 16384, CONF_OCTETS_MAX = 1 << 24 };
 
 /* ---- slapd ---- */
 
-/* "NAME" of "PREFIXNAME.ldif" */
-static bool named_ldif(const char *file, const char *prefix, char ret_domain[NAME_MAX + 1])
+/* "NAME" of "PREFIXNAMEEND" */
+static bool named(const char *text, size_t len, const char *prefix, const char *end, char ret_domain[NAME_MAX + 1])
 {
-    size_t len = strlen(file), before = strlen(prefix), behind = strlen(".ldif");
+    size_t before = strlen(prefix), behind = strlen(end);
 
-    if (strncmp(file, prefix, before) != 0 || len <= before + behind || strcmp(file + len - behind, ".ldif") != 0)
+    if (len <= before + behind || len - before - behind > NAME_MAX || strncmp(text, prefix, before) != 0 ||
+        strncmp(text + len - behind, end, behind) != 0)
         return false;
-    memcpy(ret_domain, file + before, len - before - behind);
+    memcpy(ret_domain, text + before, len - before - behind);
     ret_domain[len - before - behind] = '\0';
     return true;
 }
 
 bool stage_is_directory(const char *file, char ret_domain[NAME_MAX + 1])
 {
-    return named_ldif(file, "directory-", ret_domain);
+    return named(file, strlen(file), "directory-", ".ldif", ret_domain);
 }
 
-/* tree-NAME.ldif of the configuration in force names each. */
-Error *stage_directories(const char *root, Error *(*each)(void *context, const char *domain), void *context)
+/* The slapd.conf in force names each by its suffix; a tree to begin with is there for what is held alone. */
+Error *stage_directories(const char *root, DirectoryEach *each, void *context)
 {
-    Path folder = path_in(root, "%s/slapd", &PLACE_CURRENT[3]);
-    DEFER(dir_close) DIR *dir = opendir(folder.text);
+    Path conf = path_in(root, "%s/slapd/slapd.conf", &PLACE_CURRENT[3]);
+    DEFER(buf_done) Buf text = {0};
     char domain[NAME_MAX + 1];
-    Error *err = NULL;
 
-    for (const struct dirent *entry; !err && dir && (entry = readdir(dir));)
-        if (named_ldif(entry->d_name, "tree-", domain))
-            err = each(context, domain);
+    Error *err = file_read(conf.text, CONF_OCTETS_MAX, &text);
+    if (err && err->code == ERROR_NOT_FOUND)
+        error_free(&err);
+    for (const char *line = buf_text(&text), *end; !err && *line; line = end + (*end == '\n')) {
+        end = line + strcspn(line, "\n");
+        if (!named(line, (size_t)(end - line), "suffix dc=", ",dc=mailnode", domain))
+            continue;
+        Path tree = path_in(root, "%s/slapd/tree-%s.ldif", &PLACE_CURRENT[3], domain);
+        err = each(context, domain, access(tree.text, F_OK) != 0);
+    }
     return err;
 }
 
@@ -65,14 +72,35 @@ typedef struct Staging {
     Error *first;
 } Staging;
 
-static Error *directory(void *context, const char *domain)
+/* slapd writes a contextCSN into the suffix of a copy when all has come. */
+static Error *whole_check(const char *path)
+{
+    DEFER(xfree) char *line = NULL;
+    size_t room = 0;
+    bool whole = false;
+    FILE *text = fopen(path, "re");
+
+    if (!text)
+        return error_system("%s", path);
+    while (!whole && getline(&line, &room, text) > 1) /* the first entry, which ends with an empty line */
+        whole = strncmp(line, "contextCSN: ", 12) == 0;
+    fclose(text);
+    if (whole)
+        return NULL;
+    unlink(path); /* nobody shall take it for the directory */
+    return error_new(ERROR_UNAVAILABLE, "the copy here is not whole");
+}
+
+static Error *directory(void *context, const char *domain, bool copy)
 {
     Staging *staging = context;
     Path conf = path_in(job_root(staging->job), "%s/slapd/slapd.conf", &PLACE_CURRENT[3]);
     DEFER(xfree) char *path = xasprintf("%s/" STATE_DIRECTORY, staging->state, domain);
 
-    keep_first(&staging->first,
-               error_in(owner_slapcat(staging->job, conf.text, domain, path), "directory of %s", domain));
+    Error *err = owner_slapcat(staging->job, conf.text, domain, path);
+    if (!err && copy)
+        err = whole_check(path);
+    keep_first(&staging->first, error_in(err, "directory of %s", domain));
     return NULL;
 }
 

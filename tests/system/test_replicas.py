@@ -5,6 +5,7 @@ import grp
 import imaplib
 import os
 import pwd
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -47,6 +48,20 @@ def pair(node):
     found = glob.glob(node.path("var/lib/mailnode/replication", "*.pem"))
     assert len(found) == 1, found
     return found[0]
+
+
+def people(node):
+    """The directory, or the copy, as slapcat shows it."""
+    conf = node.path("var/lib/mailnode/engine/current/slapd/slapd.conf")
+    return subprocess.run(["setpriv", "--reuid=openldap", "--regid=openldap", "--clear-groups", "slapcat", "-f", conf, "-b", BASE],
+                          stdout=subprocess.PIPE, text=True, check=True, timeout=30, env=environment({})).stdout
+
+
+def vault(node):
+    """A plan, and where its runs go."""
+    c = node.cluster
+    c.ctl(f"destination add vault repository=local:{node.path('var/lib/mailnode/backup/vault')} --init", timeout=90)
+    c.ctl("plan add nightly destinations=vault schedule='daily 02:30'")
 
 
 def number(node):
@@ -266,6 +281,37 @@ def test_F_179_a_replica_takes_over(two):
     assert c.ctl("user list -o name").names == ["alice", "bob"]
 
 
+@pytest.mark.spec("F-060", "F-179")
+def test_F_060_a_directory_comes_back_from_the_backup_of_a_copy(two):
+    """mx1, which holds the directory, has no instance and so no backup: mx2 saves its copy, and brings it back as its own."""
+    c, provider, replica = two, two["mx1"], two["mx2"]
+    provider.add_user("alice", "pw of alice")
+    replicate(c)
+    replica.wait_user("alice")
+    vault(replica)
+    c.ctl("backup run nightly", timeout=90)
+    was = people(replica)
+    assert "uid=alice" in was and "userPassword" in was
+
+    c.ctl("instance stop main", timeout=90)
+    restore = "restore instance main destination=vault snapshot=latest"
+    said = c.ctl(restore, timeout=120)
+    assert "not the directory of staff, whose copy here follows another node" in said.out and "user-domain set staff node=" in said.out, said
+    die(provider)   # and what mx2 has is lost as well
+    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
+    c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 20s", code=7, timeout=60)
+    replica.stop()
+    replica.kill_engine()
+    assert replica.halt().code == 0
+    shutil.rmtree(replica.path("var/lib/mailnode/slapd/staff"))
+    replica.start(wait=True)
+    replica.wait_ready("slapd")
+    assert "uid=alice" not in people(replica)
+    said = c.ctl(restore, timeout=120)
+    assert "directory of staff with" in said.out, said
+    assert people(replica) == was
+
+
 @pytest.mark.spec("F-179", "F-028")
 def test_F_179_an_empty_copy_says_nothing_of_users(two):
     """The first copy is wanted while the provider is away: nobody is known, and nobody is refused for good."""
@@ -281,6 +327,9 @@ def test_F_179_an_empty_copy_says_nothing_of_users(two):
                lambda: replica.facts()["accounts"], 20, every=0.2)
     assert replica.rcpt("alice@example.org").startswith("451")
     assert lets_in(replica, "alice", "pw of alice") is not True
+    vault(replica)
+    said = c.ctl("backup run nightly", code=11, timeout=90)   # nor is it a backup
+    assert "directory of staff: the copy here is not whole" in said.out + said.err, said
     provider.start(wait=True)
     replica.wait_user("alice")
     wait_until(lambda: lets_in(replica, "alice", "pw of alice"), "alice is let in", 20, every=0.2)
