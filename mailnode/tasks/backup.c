@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/crash.h"
 #include "base/path.h"
+#include "engine/tree.h"
 #include "tables/places.h"
 #include "tasks/manifest.h"
 #include "tasks/restic.h"
@@ -82,6 +83,12 @@ static Error *shadow_of(Job *job, const char *source, const char *shadow, Shadow
     return shadow_sync(source, shadow, form, cancelled, job, &counts);
 }
 
+static Error *folder_anew(const char *path)
+{
+    tree_remove(path);
+    return mkdir(path, 0700) == 0 ? NULL : error_in(error_system("create"), "%s", path);
+}
+
 static Error *tree_make(Job *job, Tree *tree)
 {
     const char *root = job_root(job);
@@ -96,6 +103,8 @@ static Error *tree_make(Job *job, Tree *tree)
         err = source_check(public.text);
     if (!err)
         err = tree_lock(job, tree);
+    if (!err)
+        err = folder_anew(tree->state.text);
     if (err)
         return err;
     tree->unstaged = stage_state(job, tree->state.text);

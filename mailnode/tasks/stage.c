@@ -3,7 +3,6 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "engine/dialogue.h"
-#include "engine/tree.h"
 #include "tables/places.h"
 #include "tasks/owner.h"
 
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { REDIS_WAIT_MS = 600000, LOOK_FIRST_MS = 5, LOOK_MS = 200, INFO_MAX = 16384, CONF_OCTETS_MAX = 1 << 24 };
@@ -194,9 +192,6 @@ Error *stage_state(Job *job, const char *state)
 {
     Error *first = NULL;
 
-    tree_remove(state);
-    if (mkdir(state, 0700) != 0)
-        return error_in(error_system("create"), "%s", state);
     keep_first(&first, staged(job_staged(job), state, STATE_OBJECTS, "state of the node"));
     keep_first(&first, staged(job_copy(job).path, state, STATE_CONTROLLER, "copy of the controller"));
     keep_first(&first, directories(job, state));

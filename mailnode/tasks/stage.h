@@ -19,7 +19,7 @@
 #define STATE_DIRECTORY "directory-%s.ldif"
 #define STATE_REDIS "redis.rdb"
 
-/* Makes 'state' anew, empty, root's alone; then all of the above.  An owner that fails does not keep the others from being
+/* All of the above into the folder 'state', which is empty and root's.  An owner that fails does not keep the others from being
  * staged: the first one that did is the error.  CONFLICT: cancelled. */
 CHECKED Error *stage_state(Job *job, const char *state);
 
