@@ -98,8 +98,7 @@ static const char *without_noun(const Cli *cli, const char *what)
 /* A checker's or restic's own words stand below, line by line, always indented; anybody else's line ends are escaped. */
 static void what_print(const Cli *cli, const Error *err)
 {
-    static const char indent[] = "    ";
-    bool lines = err->code == ERROR_REFUSED || strstr(err->what, "\n    ");
+    bool lines = err->code == ERROR_REFUSED || has_words_below(err->what);
     const char *rest = without_noun(cli, err->what);
     DEFER(xfree) char *what = xstrdup(err->what);
 
@@ -109,14 +108,10 @@ static void what_print(const Cli *cli, const Error *err)
         DEFER(xfree) char *title = command_title(cli->line->command);
         what = xasprintf("%s: %s", title, rest);
     }
-    for (char *line = what, *next = NULL; line; line = next) {
-        char *end = lines ? strchr(line, '\n') : NULL;
-        next = end ? end + 1 : NULL;
-        if (end)
-            *end = '\0';
-        if (line != what)
-            fputs(indent, stderr);
-        print_text(stderr, line != what && strncmp(line, indent, strlen(indent)) == 0 ? line + strlen(indent) : line);
+    if (lines) {
+        print_lines(stderr, what);
+    } else {
+        print_text(stderr, what);
         fputc('\n', stderr);
     }
     if (err->hint) {

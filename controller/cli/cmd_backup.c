@@ -361,7 +361,8 @@ static void standing_row(Table *table, const Standing *standing)
     table_cell(table, known && known->running       ? "running"
                       : known && known->has_next_ms ? age_text(known->next_ms).text
                                                     : NULL);
-    table_cell(table, standing->text);
+    DEFER(xfree) char *line = standing->text ? without_words(standing->text) : NULL;
+    table_cell(table, line);
     table_row(table);
 }
 

@@ -328,7 +328,8 @@ static void event_print(Cli *cli, const Mail__EventInfo *event)
     }
     DEFER(xfree) char *node = escaped(event->node && *event->node ? event->node : "controller");
     DEFER(xfree) char *what = escaped(event->what ? event->what : "");
-    DEFER(xfree) char *text = escaped(event->text ? event->text : "");
+    DEFER(xfree) char *line = without_words(event->text ? event->text : "");
+    DEFER(xfree) char *text = escaped(line);
     const char *severity = event->severity == MAIL__FACT_STATE__GOOD ? "" : fact_state_name(event->severity);
 
     fprintf(cli->out, "%s  %-8s  %s: %s%s%s\n", time_text(event->time).text, severity, node, what, *text ? ": " : "",

@@ -112,6 +112,10 @@ static void tasks_data(Cli *cli, Mail__TaskInfo *const *tasks, size_t n)
 
 static void text_line(FILE *out, const char *text)
 {
+    if (has_words_below(text)) {
+        print_lines(out, text);
+        return;
+    }
     print_text(out, text);
     fputc('\n', out);
 }
@@ -410,8 +414,9 @@ static void ended_take(Ended *ended, Envelope *newest, int *ret_exit)
     if (ended->cli->form == OUTPUT_TABLE || ended->cli->form == OUTPUT_NAME)
         task_print(ended->cli, task);
     if (err && ended->cli->form == OUTPUT_TABLE) {
+        DEFER(xfree) char *what = without_words(err->what); /* they stand below the last line, or with a finding */
         fputs("    ", ended->cli->out);
-        text_line(ended->cli->out, err->what);
+        text_line(ended->cli->out, what);
     }
     ended->n_failed += err != NULL;
     *ret_exit = seen > *ret_exit ? seen : *ret_exit;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#define INDENT "    "
+
 Error *output_form(const char *word, OutputForm *ret_form)
 {
     static const char *const words[] = {
@@ -77,6 +79,35 @@ void print_text(FILE *out, const char *text)
     DEFER(xfree) char *shown = escaped(text);
 
     fputs(shown, out);
+}
+
+bool has_words_below(const char *text)
+{
+    return strstr(text, "\n" INDENT);
+}
+
+char *without_words(const char *text)
+{
+    const char *words = strstr(text, "\n" INDENT);
+
+    return words ? xstrndup(text, (size_t)(words - text)) : xstrdup(text);
+}
+
+void print_lines(FILE *out, const char *text)
+{
+    DEFER(xfree) char *lines = xstrdup(text);
+
+    for (char *line = lines, *next = NULL; line; line = next) {
+        char *end = strchr(line, '\n');
+        bool below = line != lines;
+        next = end ? end + 1 : NULL;
+        if (end)
+            *end = '\0';
+        if (below)
+            fputs(INDENT, out);
+        print_text(out, below && strncmp(line, INDENT, strlen(INDENT)) == 0 ? line + strlen(INDENT) : line);
+        fputc('\n', out);
+    }
 }
 
 size_t text_columns(const char *text)

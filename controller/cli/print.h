@@ -9,6 +9,7 @@
 #include "model/object.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 typedef enum OutputForm { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_NAME } OutputForm;
@@ -19,7 +20,11 @@ CHECKED Error *output_form(const char *word, OutputForm *ret_form);
 void escape_text(Buf *out, const char *text);
 char *escaped(const char *text); /* owned by the caller */
 void print_text(FILE *out, const char *text);
-size_t text_columns(const char *text); /* characters of escaped text */
+/* With what stands below it (a checker's or restic's own words): line by line, each of those indented. */
+void print_lines(FILE *out, const char *text);
+bool has_words_below(const char *text); /* as restic's stand: "what\n    words" */
+char *without_words(const char *text);  /* the line above them; owned by the caller */
+size_t text_columns(const char *text);  /* characters of escaped text */
 
 /* Rows of cells below headings, aligned; the widths are settled with the first TABLE_SETTLE rows, then rows stream. */
 enum { TABLE_SETTLE = 500, TABLE_COLUMNS_MAX = 16 };

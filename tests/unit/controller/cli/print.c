@@ -92,6 +92,30 @@ static void tables_are_aligned(void **state)
     memory_is(&out, "");
 }
 
+static void words_stand_below(void **state)
+{
+    static const struct {
+        const char *text, *line, *lines; /* lines NULL: none below */
+    } cases[] = {
+        {"vault: full", "vault: full", NULL},
+        {"a\nb", "a\nb", NULL}, /* not indented: nobody of ours made it */
+        {"vault: locked\n    by \x1b[1mPID 7\n    since 3", "vault: locked",
+         "vault: locked\n    by \\x1b[1mPID 7\n    since 3\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DEFER(xfree) char *line = without_words(cases[i].text);
+        Memory out;
+        assert_string_equal(line, cases[i].line);
+        assert_int_equal(has_words_below(cases[i].text), cases[i].lines != NULL);
+        if (!cases[i].lines)
+            continue;
+        print_lines(memory(&out), cases[i].text);
+        memory_is(&out, cases[i].lines);
+    }
+}
+
 /* Beyond TABLE_SETTLE rows stream, and a wider cell pushes its row. */
 static void long_tables_stream(void **state)
 {
@@ -187,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_terminals_get),
+        cmocka_unit_test(words_stand_below),
         cmocka_unit_test(tables_are_aligned),
         cmocka_unit_test(long_tables_stream),
         cmocka_unit_test(ages),
