@@ -43,6 +43,14 @@ static bool cancelled(const Restic *restic)
     return restic->spec.job && job_cancelled(restic->spec.job);
 }
 
+static void waits(const Restic *restic, Msec begun, const char *whom)
+{
+    DEFER(xfree) char *unit = xasprintf("s of waiting for %s", whom);
+
+    if (restic->spec.job && restic->spec.lock_wait_s)
+        job_progress(restic->spec.job, (clock_ms() - begun) / 1000, restic->spec.lock_wait_s, unit);
+}
+
 static void pause_for(const Restic *restic, Msec ms)
 {
     struct pollfd wake = {restic->spec.job ? job_fd(restic->spec.job) : -1, POLLIN, 0};
@@ -54,6 +62,8 @@ static void pause_for(const Restic *restic, Msec ms)
 
 static Error *hold(Restic *restic, const char *what, int how, Msec until)
 {
+    Msec begun = clock_ms();
+
     while (flock(restic->lock, how | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_in(error_system("lock"), "%s", restic->spec.destination_name);
@@ -61,6 +71,7 @@ static Error *hold(Restic *restic, const char *what, int how, Msec until)
             restic->trouble = RESTIC_LOCKED;
             return restic_error(restic, what, ERROR_UNAVAILABLE, "another job of this node is at the repository", NULL);
         }
+        waits(restic, begun, "another job of this node");
         pause_for(restic, AGAIN_MS);
     }
     return NULL;
@@ -165,6 +176,28 @@ static void root_locks_hand_over(const Restic *restic)
             hand_over(fd, entry->d_name, uid, gid);
 }
 
+/* "PID 7 on nas by root (UID 0, GID 0)", out of restic's words.  Owned by the caller. */
+static char *holder_of(ResticRun *run)
+{
+    const char *by = strstr(buf_text(&run->words), "already locked");
+
+    by = by ? strstr(by, "by PID ") : NULL;
+    return by ? xstrndup(by + strlen("by "), strcspn(by + strlen("by "), "\n")) : xstrdup("another restic");
+}
+
+/* An hour of silence looks like one of work: who waits sees for whom, and the log has it once. */
+static void waiting_say(const Restic *restic, ResticRun *run, Msec begun, bool *said)
+{
+    DEFER(xfree) char *holder = holder_of(run);
+    DEFER(xfree) char *whom = xasprintf("a lock of the repository that is held by %s", holder);
+
+    if (!*said)
+        log_warning("repository is locked, waiting", kv("destination", restic->spec.destination_name), kv("by", holder),
+                    kv("at_most_s", restic->spec.lock_wait_s));
+    *said = true;
+    waits(restic, begun, whom);
+}
+
 static void run_again(ResticRun *run)
 {
     buf_done(&run->out);
@@ -174,8 +207,8 @@ static void run_again(ResticRun *run)
 
 static Error *held(Restic *restic, const char *what, int how, ResticRun *run, Msec until)
 {
-    bool looked = false;
-    Msec pause_ms = 5000;
+    bool looked = false, said = false;
+    Msec begun = clock_ms(), pause_ms = 5000;
 
     for (;;) {
         Error *err = hold(restic, what, how, until);
@@ -192,6 +225,8 @@ static Error *held(Restic *restic, const char *what, int how, ResticRun *run, Ms
         if (!free_now && (cancelled(restic) || now >= until))
             return err;
         error_free(&err);
+        if (!free_now)
+            waiting_say(restic, run, begun, &said);
         run_again(run);
         if (free_now)
             continue;

@@ -88,12 +88,17 @@ class Job:
         envelope, self._in = Envelope.FromString(self._in[4:4 + size]), self._in[4 + size:]
         return envelope
 
+    def hear_progress(self):
+        """The next word; kept, if it is one of progress."""
+        envelope = self.hear()
+        if envelope.WhichOneof("body") == "task_progress":
+            self.progress.append(envelope.task_progress)
+        return envelope
+
     def result(self):
         while True:
-            envelope = self.hear()
-            if envelope.WhichOneof("body") == "task_progress":
-                self.progress.append(envelope.task_progress)
-            elif envelope.last:
+            envelope = self.hear_progress()
+            if envelope.WhichOneof("body") != "task_progress" and envelope.last:
                 assert envelope.WhichOneof("body") == "task_result", envelope
                 return envelope.task_result
 

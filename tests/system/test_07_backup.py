@@ -250,6 +250,34 @@ def test_S10_programs_and_arguments_of_a_run(mail):
     wait_until(lambda: not os.listdir(mail.path("var/lib/mailnode/backup/traced/main/locks")), "its lock is gone")
 
 
+@pytest.mark.spec("R41")
+def test_R41_who_is_waited_for_is_said(mail):
+    """A restic that is not ours is at the repository: the wait has a line that moves and says for whom, and the log has it once."""
+    jobs = vault(mail, "held")
+    other = subprocess.Popen(["setpriv", "--reuid=mailbackup", "--regid=mailbackup", "--clear-groups", "restic", "-r",
+                              mail.path("var/lib/mailnode/backup/held/main"), "--no-cache", "-q", "backup", "--stdin"],
+                             stdin=subprocess.PIPE, env={"RESTIC_PASSWORD": PASSWORD, "PATH": "/usr/bin:/bin"})
+    job = None
+    try:
+        locks = mail.path("var/lib/mailnode/backup/held/main/locks")
+        wait_until(lambda: [n for n in os.listdir(locks) if "tmp" not in n], "it holds its lock")
+        job = jobs.start(backup_verify={"plan": "nightly"})
+        while not job.progress:
+            assert not job.hear_progress().last, "it ended"
+        assert job.progress[0].of == 600 and re.fullmatch(
+            rf"s of waiting for a lock of the repository that is held by PID {other.pid} on \S+ by mailbackup .*",
+            job.progress[0].unit), job.progress
+        other.communicate(b"saved")
+        assert job.result().verdict.startswith("held: no errors")
+    finally:
+        other.kill()
+        other.wait()
+        if job:
+            job.close()
+    with open(mail.engine_log) as f:
+        assert len(re.findall(rf"repository is locked, waiting destination=held by=.PID {other.pid} on ", f.read())) == 1
+
+
 def points():
     try:
         said = subprocess.run([paths.ENGINE, "--crash-points"], capture_output=True, text=True, check=True, timeout=10).stdout
