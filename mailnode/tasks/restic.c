@@ -457,7 +457,7 @@ static char *include_of(const char *path)
     return xasprintf("--include=%s", literal);
 }
 
-static Error *restore_some(Restic *restic, Words *words, bool (*tick)(void *context), void *context)
+static Error *restore_some(Restic *restic, Words *words, const char *target, bool (*tick)(void *context), void *context)
 {
     DEFER(restic_run_done)
     ResticRun run = {.argv = (const char *const *)words->list,
@@ -471,7 +471,9 @@ static Error *restore_some(Restic *restic, Words *words, bool (*tick)(void *cont
         return err;
     error_free(&err); /* not there, but here */
     restic->trouble = RESTIC_OTHER;
-    return restic_error(restic, "restore", ERROR_SYSTEM, "no space left where it is restored to", &run.words);
+    DEFER(xfree) char *why = restic_full_where(restic, &run, target);
+    return error_hint(restic_error(restic, "restore", ERROR_UNAVAILABLE, why, NULL),
+                      "nothing was changed; make room there");
 }
 
 Error *restic_restore(Restic *restic, const char *snapshot, const char *target, const char *const *literal_paths,
@@ -486,7 +488,7 @@ Error *restic_restore(Restic *restic, const char *snapshot, const char *target, 
         words_take(&words, xasprintf("--target=%s", target));
         words_limit(&words, "--limit-download", restic->spec.destination->download_limit);
         done += words_fill(&words, literal_paths + done, n - done, include_of);
-        err = restore_some(restic, &words, tick, context);
+        err = restore_some(restic, &words, target, tick, context);
     }
     return err;
 }

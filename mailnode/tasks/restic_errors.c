@@ -2,7 +2,9 @@
 #include "tasks/restic_inside.h"
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "base/utf8.h"
+#include "tables/places.h"
 
 #include <string.h>
 
@@ -24,7 +26,7 @@ static const Trouble troubles[] = {
                       "ssh-key=@FILE known-hosts=@FILE"},
     [RESTIC_UNREACHABLE] = {ERROR_UNAVAILABLE, "the storage does not answer", NULL},
     [RESTIC_DAMAGED] = {ERROR_DAMAGED, "the repository is damaged", NULL},
-    [RESTIC_FULL] = {ERROR_UNAVAILABLE, "no space left", NULL},
+    [RESTIC_FULL] = {ERROR_UNAVAILABLE, "no space left at the storage", NULL},
     [RESTIC_OTHER] = {ERROR_SYSTEM, "restic failed", NULL},
 };
 
@@ -119,6 +121,26 @@ static Error *not_answered(Restic *restic, const char *what, const ResticRun *ru
     return restic_error(restic, what, trouble->code, why, &run->words);
 }
 
+/* Its packs are made there before they are saved. */
+char *restic_full_where(const Restic *restic, const ResticRun *run, const char *else_where)
+{
+    Path own = path_in(restic->use.root, "%s", &PLACE_RESTIC[3]);
+    DEFER(xfree) char *below = xasprintf("%s/", own.text);
+    bool here = strstr(buf_text((Buf *)&run->words), below);
+
+    return xasprintf("no space left on the disk of %s", here ? own.text : else_where);
+}
+
+/* On this machine the folder says it all; what a storage elsewhere said stands below. */
+static Error *full(Restic *restic, const char *what, const ResticRun *run)
+{
+    const char *folder = restic_place_folder(&restic->place);
+    DEFER(xfree) char *why = folder ? restic_full_where(restic, run, folder) : xstrdup(troubles[RESTIC_FULL].what);
+
+    Error *err = restic_error(restic, what, troubles[RESTIC_FULL].code, why, folder ? NULL : &run->words);
+    return error_hint(err, "what was saved before is as it was; make room there");
+}
+
 Error *restic_failure(Restic *restic, const char *what, ResticRun *run)
 {
     switch (run->end) {
@@ -142,6 +164,8 @@ Error *restic_failure(Restic *restic, const char *what, ResticRun *run)
     restic->trouble = restic_trouble_of(run->exit, buf_text(&run->words));
     if (run->exit == 0)
         return NULL;
+    if (restic->trouble == RESTIC_FULL)
+        return full(restic, what, run);
     const Trouble *trouble = &troubles[restic->trouble];
     DEFER(xfree)
     char *ended =

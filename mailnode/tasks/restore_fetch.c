@@ -4,6 +4,7 @@
 #include "base/loop.h"
 #include "base/path.h"
 #include "base/proc.h"
+#include "tables/places.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -49,7 +50,7 @@ static void progress(Fetch *fetch)
         job_progress(plan->job, done, plan->messages, unit);
 }
 
-/* A backup that holds more than its list says would fill the disk that mail is delivered to. */
+/* A backup that holds more than its list says, or whoever writes meanwhile, would fill the disk that mail is delivered to. */
 static bool space_left(const FetchPlan *plan)
 {
     struct statvfs space;
@@ -82,7 +83,11 @@ static Error *restic_fetch(Fetch *fetch, char **paths, size_t n)
     if (!fetch->full)
         return err;
     error_free(&err);
-    return error_new(ERROR_UNAVAILABLE, "the backup holds more than its list says: the space for mail ran short");
+    Path folder = path_in(job_root(plan->job), "%s", &PLACE_RESTORE[3]);
+    err = error_new(ERROR_UNAVAILABLE,
+                    "stopped: the disk of %s ran short, with less than %lu MiB free that are kept for mail",
+                    folder.text, mib(plan->free_min));
+    return error_hint(err, "make room, or lower settings restore-reserve; --force does not look");
 }
 
 static void paths_free(char **paths, size_t *n)

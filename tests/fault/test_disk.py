@@ -1,46 +1,10 @@
 """R10: the disk is full at a commit; R08/R09: own files that are torn or flipped."""
 import os
-import subprocess
 
 import pytest
 
 from harness import Cluster, wait_until
-
-
-class SmallDisk:
-    """A loop file system of a few megabytes below 'folder'."""
-
-    def __init__(self, cluster, folder, megabytes=12):
-        self.folder, self.image = folder, os.path.join(cluster.folder, "disk.img")
-        os.makedirs(folder, exist_ok=True)
-        with open(self.image, "wb") as f:
-            f.truncate(megabytes << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", self.image], check=True, capture_output=True)
-        done = subprocess.run(["mount", "-o", "loop", self.image, folder], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"no loop file systems here: {done.stderr.strip()}")
-
-    def fill(self):
-        with open(os.path.join(self.folder, "ballast"), "wb", buffering=0) as f:
-            for size in (1 << 16, 1 << 10):
-                try:
-                    while True:
-                        f.write(bytes(size))
-                except OSError:
-                    pass
-            os.fsync(f.fileno())
-
-    def free(self):
-        os.unlink(os.path.join(self.folder, "ballast"))
-
-    def close(self):
-        subprocess.run(["umount", "-l", self.folder], capture_output=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+from harness.disk import SmallDisk
 
 
 def big(c, n):
