@@ -71,8 +71,8 @@ def vault(node, name):
 
 @pytest.fixture(scope="module")
 def bench(node):
-    for folder, n in (("Small", SMALL), ("Large", LARGE)):
-        fill(node, "alice", folder, n)
+    for user, folder, n in (("alice", "Small", SMALL), ("alice", "Large", LARGE), ("bob", "Few", 10)):
+        fill(node, user, folder, n)
     jobs = vault(node, "bench")
     done(jobs.run(backup_run={"plan": "nightly"}))
     return jobs
