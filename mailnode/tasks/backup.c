@@ -51,14 +51,16 @@ static Error *tree_lock(Job *job, Tree *tree)
     tree->lock = open(path.text, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (tree->lock < 0)
         return error_in(error_system("open"), "%s", path.text);
-    for (Msec until = clock_ms() + LOCK_WAIT_S * 1000ULL; flock(tree->lock, LOCK_EX | LOCK_NB) != 0;) {
+    for (Msec begun = clock_ms(); flock(tree->lock, LOCK_EX | LOCK_NB) != 0;) {
         Error *err = job_go_on(job);
         if (err)
             return err;
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_system("lock");
-        if (clock_ms() >= until)
+        Msec waited_s = (clock_ms() - begun) / 1000;
+        if (waited_s >= LOCK_WAIT_S)
             return error_new(ERROR_UNAVAILABLE, "another backup of this node is under way");
+        job_progress(job, waited_s, LOCK_WAIT_S, "s of waiting for another backup of this node");
         usleep(250000);
     }
     return NULL;
