@@ -33,6 +33,7 @@
 #define PLACE_TREE PLACE_WORK "/tree"         /* root 0700: what a backup is made of */
 #define PLACE_LISTS PLACE_WORK "/lists"       /* root 0700: what snapshots say of themselves (tasks/snapshot_list.h) */
 #define PLACE_RESTORE PLACE_WORK "/restore"   /* root 0711: a folder for each restore that is under way */
+#define PLACE_ASIDE PLACE_ENGINE "/restored"  /* root 0711: databases of an instance's restore, on the disk of theirs */
 #define PLACE_RESTIC "%s/var/lib/mailnode/restic"       /* mailbackup 0700: its cache, and its temporary files */
 #define PLACE_REPOSITORIES "%s/var/lib/mailnode/backup" /* mailbackup 0700: where local repositories may be */
 #define PLACE_BACKUP_FOLDERS "%s/etc/mailnode/node/backup-folders" /* root's; a folder a line, instead of that one */

@@ -27,17 +27,18 @@ enum { SLAPD_ENDS_MS = 30000, SLAPD_ANSWERS_MS = 60000, LOOK_US = 50000, CONF_OC
 struct Databases {
     Job *job;
     const char *root;
-    const Room *room;
+    int aside; /* where all is made: room_aside */
+    const char *path;
     int state;
     bool again, bounce;
-    bool redis;     /* "redis" in the room is whole */
-    char **domains; /* "slapd-NAME" in the room is whole */
+    bool redis;     /* "redis" there is whole */
+    char **domains; /* "slapd-NAME" there is whole */
     size_t n_domains;
     Buf copies; /* "\nNAME\nNAME\n": directories of other nodes, with a copy here */
     Buf words;
 };
 
-/* In the room; its owner's alone. */
+/* Its owner's alone. */
 static Error *folder_of(const Databases *databases, const char *name, const char *user)
 {
     uid_t uid = 0;
@@ -46,8 +47,8 @@ static Error *folder_of(const Databases *databases, const char *name, const char
     Error *err = proc_user(user, &uid, &gid);
     if (err)
         return err;
-    if (mkdirat(room_fd(databases->room), name, S_IRWXU) != 0 ||
-        fchownat(room_fd(databases->room), name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
+    if (mkdirat(databases->aside, name, S_IRWXU) != 0 ||
+        fchownat(databases->aside, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
         return error_in(error_system("create"), "%s", name);
     return NULL;
 }
@@ -139,9 +140,8 @@ static Error *load(const Databases *databases, const char *domain, const char *c
 /* Loaded beside, and read again. */
 static Error *directory_make(Databases *databases, const char *domain, const char *ldif, uint64_t entries)
 {
-    const char *room = room_path(databases->room);
     DEFER(xfree) char *name = xasprintf("slapd-%s", domain);
-    DEFER(xfree) char *folder = xasprintf("%s/%s", room, name), *conf = xasprintf("%s.conf", folder);
+    DEFER(xfree) char *folder = xasprintf("%s/%s", databases->path, name), *conf = xasprintf("%s.conf", folder);
     DEFER(xfree) char *read_back = xasprintf("%s.ldif", folder);
     bool equal = false;
 
@@ -171,7 +171,7 @@ static Error *directory_is_empty(const Databases *databases, const char *domain,
     Path current = path_in(databases->root, "%s/slapd", &PLACE_CURRENT[3]);
     DEFER(xfree) char *conf = xasprintf("%s/slapd.conf", current.text);
     DEFER(xfree) char *tree = xasprintf("%s/tree-%s.ldif", current.text, domain);
-    DEFER(xfree) char *now = xasprintf("%s/now-%s.ldif", room_path(databases->room), domain);
+    DEFER(xfree) char *now = xasprintf("%s/now-%s.ldif", databases->path, domain);
     uint64_t entries = 0, begins_with = 0;
 
     Error *err = owner_slapcat(databases->job, conf, domain, now);
@@ -189,7 +189,7 @@ static Error *directory_one(void *context, const char *domain, bool copy)
 {
     Databases *databases = context;
     DEFER(xfree) char *file = xasprintf(STATE_DIRECTORY, domain);
-    DEFER(xfree) char *ldif = xasprintf("%s/%s", room_path(databases->room), file);
+    DEFER(xfree) char *ldif = xasprintf("%s/%s", databases->path, file);
     uint64_t entries = 0;
     bool empty = false, equal = false;
 
@@ -243,7 +243,7 @@ static Error *redis_is_away(const Databases *databases)
  * the manifest's lines: "file NAME seq N type b|h|i". */
 static Error *redis_make(Databases *databases)
 {
-    DEFER(xfree) char *folder = xasprintf("%s/redis", room_path(databases->room));
+    DEFER(xfree) char *folder = xasprintf("%s/redis", databases->path);
     DEFER(xfree) char *log = xasprintf("%s/appendonlydir", folder);
     DEFER(xfree) char *base = xasprintf("%s/appendonly.aof.1.base.rdb", log);
     DEFER(xfree) char *manifest = xasprintf("%s/appendonly.aof.manifest", log);
@@ -305,16 +305,17 @@ static void tell_homeless(Databases *databases)
     }
 }
 
-Error *databases_make(Job *job, const Room *room, int state, bool again, Databases **ret_databases)
+Error *databases_make(Job *job, Room *room, int state, bool again, Databases **ret_databases)
 {
     DEFER(databases_free) Databases *databases = xcalloc(1, sizeof *databases);
 
     databases->job = job;
     databases->root = job_root(job);
-    databases->room = room;
     databases->state = state;
     databases->again = again;
-    Error *err = redis(databases);
+    Error *err = room_aside(room, &databases->aside, &databases->path);
+    if (!err)
+        err = redis(databases);
     if (!err)
         err = stage_directories(databases->root, directory_one, databases);
     if (err)
@@ -360,7 +361,7 @@ Error *databases_place(const Databases *databases)
 
     if (databases->redis) {
         DEFER(xfree) char *place = xasprintf(PLACE_REDIS_DATA, databases->root);
-        err = room_exchange(room_fd(databases->room), "redis", place);
+        err = room_exchange(databases->aside, "redis", place);
     }
     if (err)
         return err;
@@ -368,7 +369,7 @@ Error *databases_place(const Databases *databases)
     for (size_t i = 0; !err && i < databases->n_domains; i++) {
         DEFER(xfree) char *name = xasprintf("slapd-%s", databases->domains[i]);
         DEFER(xfree) char *place = xasprintf(PLACE_SLAPD_DATA "/%s", databases->root, databases->domains[i]);
-        err = room_exchange(room_fd(databases->room), name, place);
+        err = room_exchange(databases->aside, name, place);
     }
     if (err)
         return err;

@@ -96,7 +96,8 @@ static Path journal_of(const char *root)
 static Error *empty_check(const Restore *restore, const char *place)
 {
     Path path = path_in(restore->root, "var/lib/mailnode/%s", place);
-    DEFER(fd_close) int fd = open(path.text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DEFER(fd_close)
+    int fd = open(path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* root's: or a link to another disk */
 
     if (fd < 0 || !has_mail(fd, 0))
         return fd < 0 && errno != ENOENT ? error_system("%s", path.text) : NULL;
@@ -104,15 +105,36 @@ static Error *empty_check(const Restore *restore, const char *place)
                       "restore onto a node without mail, or single folders: mailctl restore folder");
 }
 
+/* Before hours of work: what is made in the room changes places with it at the end, which a disk's root cannot. */
+static Error *disk_check(const Restore *restore, const char *name)
+{
+    Path path = path_in(restore->root, "var/lib/mailnode/%s", name);
+    DEFER(xfree) char *above = xasprintf("%s/..", path.text); /* of what a link leads to */
+    struct stat room, place, parent;
+
+    if (fstat(room_fd(restore->room), &room) != 0 || stat(path.text, &place) != 0 || stat(above, &parent) != 0)
+        return error_system("%s", path.text);
+    if (room.st_dev == place.st_dev && room.st_dev == parent.st_dev)
+        return NULL;
+    return error_hint(error_new(ERROR_CONFLICT, "%s and %s are not folders of one disk", path.text,
+                                path_in(restore->root, "%s", &PLACE_WORK[3]).text),
+                      "make each a link to a folder on the disk of mail, none of them its mount point");
+}
+
 static Error *place_check(Restore *restore)
 {
     if (restore->instance->instance->running)
         return error_hint(error_new(ERROR_CONFLICT, "instance %s is not stopped", restore->instance->name),
                           "mailctl instance stop %s", restore->instance->name);
+    Error *err = disk_check(restore, "mail");
+    if (!err)
+        err = disk_check(restore, "public");
+    if (err)
+        return err;
     restore->again = access(journal_of(restore->root).text, F_OK) == 0;
     if (restore->again)
         return NULL; /* what stands there is of a restore that died */
-    Error *err = empty_check(restore, "mail");
+    err = empty_check(restore, "mail");
     return err ? err : empty_check(restore, "public");
 }
 
@@ -325,10 +347,13 @@ static Error *folder_sync(const char *path)
     return fd < 0 || fsync(fd) != 0 ? error_system("%s", path) : NULL;
 }
 
-/* What stood there goes with the room. */
+/* What stood there goes with the room; a link to it stays. */
 static Error *exchange(const Restore *restore, const char *name)
 {
-    return room_exchange(restore->stage, name, path_in(restore->root, "var/lib/mailnode/%s", name).text);
+    Path path = path_in(restore->root, "var/lib/mailnode/%s", name);
+    DEFER(xfree) char *place = realpath(path.text, NULL);
+
+    return place ? room_exchange(restore->stage, name, place) : error_system("%s", path.text);
 }
 
 static Error *place(const Restore *restore)
@@ -399,7 +424,7 @@ Error *restore_instance(Job *job, const Mail__TaskStart *task, char **ret_verdic
     Error *err =
         restic_open_job(job, restore.wish->destination ? restore.wish->destination : "", LOCK_WAIT_S, &restore.restic);
     if (!err)
-        err = room_take(restore.root, job_id(job), "instance", &restore.room);
+        err = room_take(restore.root, job_id(job), ROOM_OF_INSTANCE, &restore.room);
     if (!err)
         err = run(&restore);
     if (!err)

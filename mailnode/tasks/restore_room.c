@@ -22,9 +22,9 @@
 enum { MAILBOX_MAX = 1024, ID_MAX = 64 };
 
 struct Room {
-    int rooms, fd, holder;
+    int rooms, fd, holder, aside;
     char *id;
-    Path path;
+    Path path, aside_path;
 };
 
 /* ---- locks: of open files, so that they end with the process and with the descriptor ---- */
@@ -57,6 +57,21 @@ static Error *rooms_open(const char *root, int *ret_rooms, int *ret_gate)
     return NULL;
 }
 
+/* Nobody but the one restore of an instance has anything there. */
+static Error *aside_empty(const char *path)
+{
+    DEFER(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DEFER(dir_close) DIR *dir = fd < 0 ? NULL : folder_walk(fd);
+    Error *err = NULL;
+
+    if (!dir)
+        return errno == ENOENT ? NULL : error_system("%s", path);
+    for (struct dirent *entry; !err && (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            err = error_in(drop_tree(fd, entry->d_name), "%s", path);
+    return err;
+}
+
 /* ---- those that are there ---- */
 
 typedef struct Sweep {
@@ -72,21 +87,21 @@ static void tell(const Sweep *sweep, const char *text)
         sweep->found(sweep->context, text);
 }
 
-/* Of the mailbox that is wanted? */
-static bool is_wanted(const Sweep *sweep, int holder)
+static bool is_of(int holder, const char *wanted)
 {
     char mailbox[MAILBOX_MAX];
     ssize_t got = holder < 0 ? -1 : pread(holder, mailbox, sizeof mailbox, 0);
 
-    return sweep->mailbox && got == (ssize_t)strlen(sweep->mailbox) &&
-           memcmp(mailbox, sweep->mailbox, (size_t)got) == 0;
+    return wanted && got == (ssize_t)strlen(wanted) && memcmp(mailbox, wanted, (size_t)got) == 0;
 }
 
-static Error *dead_end(const Sweep *sweep, int fd, const char *id)
+static Error *dead_end(const Sweep *sweep, int fd, int holder, const char *id)
 {
     bool pending = exchange_pending(fd);
 
     Error *err = pending ? exchange_resume(sweep->root, fd) : NULL;
+    if (!err && is_of(holder, ROOM_OF_INSTANCE))
+        err = aside_empty(path_in(sweep->root, "%s", &PLACE_ASIDE[3]).text);
     if (!err)
         err = drop_tree(sweep->rooms, id);
     DEFER(xfree)
@@ -104,14 +119,14 @@ static Error *one_look(const Sweep *sweep, const char *id)
     bool room = strncmp(id, DROP_PREFIX, strlen(DROP_PREFIX)) != 0; /* otherwise what is in it is nobody's word */
     DEFER(fd_close) int fd = room ? openat(sweep->rooms, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
     DEFER(fd_close) int holder = fd < 0 ? -1 : openat(fd, HOLDER, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    bool wanted = is_wanted(sweep, holder);
+    bool wanted = is_of(holder, sweep->mailbox);
     Error *err = NULL;
 
     if (holder >= 0 && !lock_now(holder))
         err = error_hint(error_new(ERROR_CONFLICT, "restore %s of this mailbox is running", id), "mailctl task wait %s",
                          id);
     else
-        err = fd < 0 ? drop_tree(sweep->rooms, id) : dead_end(sweep, fd, id);
+        err = fd < 0 ? drop_tree(sweep->rooms, id) : dead_end(sweep, fd, holder, id);
     if (!wanted)
         error_free(&err);
     return err;
@@ -169,7 +184,8 @@ static Room *room_new(const char *root, const char *id)
 {
     Room *room = xcalloc(1, sizeof *room);
 
-    room->rooms = room->fd = room->holder = -1;
+    room->rooms = room->fd = room->holder = room->aside = -1;
+    room->aside_path = path_in(root, "%s", &PLACE_ASIDE[3]);
     room->id = xstrdup(id);
     room->path = path_in(root, "%s/%s", &PLACE_RESTORE[3], id);
     return room;
@@ -205,8 +221,26 @@ const char *room_path(const Room *room)
     return room->path.text;
 }
 
+Error *room_aside(Room *room, int *ret_fd, const char **ret_path)
+{
+    const char *path = room->aside_path.text;
+
+    Error *err = aside_empty(path);
+    if (!err)
+        err = folder_make(path, 0711, 0, 0);
+    if (err)
+        return err;
+    room->aside = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (room->aside < 0)
+        return error_system("%s", path);
+    *ret_fd = room->aside;
+    *ret_path = path;
+    return NULL;
+}
+
 static void room_forget(Room **room)
 {
+    fd_close(&(*room)->aside);
     fd_close(&(*room)->holder);
     fd_close(&(*room)->fd);
     fd_close(&(*room)->rooms);
@@ -229,9 +263,9 @@ Error *room_end(Room **room)
 {
     bool stays = (*room)->fd < 0 || exchange_pending((*room)->fd);
 
-    Error *err = stays ? NULL : drop_tree((*room)->rooms, (*room)->id);
-    if (err)
-        err = error_in(err, "%s", (*room)->path.text);
+    Error *err = (*room)->aside < 0 ? NULL : aside_empty((*room)->aside_path.text);
+    if (!err && !stays)
+        err = error_in(drop_tree((*room)->rooms, (*room)->id), "%s", (*room)->path.text);
     CRASH_POINT("restore.room.gone");
     room_forget(room);
     return err;

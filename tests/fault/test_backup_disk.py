@@ -19,7 +19,7 @@ class OwnDisk(MailNode):
 
     def __init__(self, cluster, name):
         super().__init__(cluster, name)
-        self.disk = SmallDisk(cluster, self.path("disk"), 64)
+        self.disk = SmallDisk(cluster, self.path("disk"), 128)
         os.makedirs(self.path("var/lib/mailnode"), mode=0o755, exist_ok=True)
         for part, user, mode in (("mail", "vmail", 0o750), ("public", "vmail", 0o750), ("work", "root", 0o711)):
             os.mkdir(self.path("disk", part))
@@ -60,6 +60,7 @@ def files(folder):
 def half_made(box):
     """What a run that failed may not leave: a room of a restore, a lock, a file that is half written."""
     rooms = [n for n in os.listdir(box.path("var/lib/mailnode/work/restore")) if n != ".gate"]
+    rooms += files(box.path("var/lib/mailnode/engine/restored"))
     saved = [f for f in files(box.path("var/lib/mailnode/backup")) if "/locks/" in f or "-tmp-" in f]
     return rooms + saved + [f for f in files(box.path("var/lib/mailnode/restic/tmp")) if not f.endswith("/ballast")]
 
@@ -148,3 +149,37 @@ def test_full_disks(box):
         with box.imap("alice") as imap:
             assert imap.link.select('"Restored folder/Big"', readonly=True)[1] == [b"12"]
         run_is_good(box)
+
+
+@pytest.mark.spec("F-060")
+def test_everything_comes_back_onto_a_disk_of_its_own(box):
+    """Mail, public mailboxes and databases, though they lie on two disks; the links to the one stay."""
+    ctl = box.cluster.ctl
+    ctl(f"destination add vault repository=local:{box.path('var/lib/mailnode/backup/vault')} --init", timeout=120)
+    ctl("plan add nightly destinations=vault schedule='daily 02:30' check-data=100")
+    put(box, "Small", 3, 2000)
+    run_is_good(box)
+    line = "restore instance main destination=vault snapshot=latest"
+    assert "is not stopped" in ctl(line, code=6, timeout=120).err
+    ctl("instance stop main", timeout=120)
+    assert "mail is there already" in ctl(line, code=6, timeout=120).err
+    for user in os.listdir(box.path("disk/mail")):
+        shutil.rmtree(box.path("disk/mail", user))
+    for folder in os.listdir(box.path("disk/public")):
+        shutil.rmtree(box.path("disk/public", folder))
+    work, elsewhere = box.path("var/lib/mailnode/work"), box.path("elsewhere")
+    os.makedirs(elsewhere)
+    os.chmod(elsewhere, 0o711)
+    os.rename(work, work + ".away")
+    os.symlink(elsewhere, work)
+    said = ctl(line, code=6, timeout=120)
+    assert f"{box.path('var/lib/mailnode/mail')} and {work} are not folders of one disk" in said.err and "hint: " in said.err, said
+    os.rename(work + ".away", work)
+    said = ctl(line, timeout=120)
+    assert "3 messages" in said.out and "what the filter had learned" in said.out, said
+    assert os.path.islink(box.path("var/lib/mailnode/mail")) and os.path.isdir(box.path("disk/mail/alice/Maildir"))
+    assert not half_made(box)
+    ctl("instance start main", timeout=120)
+    box.wait_ready()
+    with box.imap("alice") as imap:
+        assert imap.link.select("Small", readonly=True)[1] == [b"3"]
