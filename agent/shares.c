@@ -42,7 +42,8 @@ static Error *tables_there(sqlite3 *db)
     int version = row ? sqlite3_column_int(get, 0) : -1;
     db_finalize(&get);
     if (version == SCHEMA)
-        return db_exec(db, "SELECT 1 FROM shared_user, shared_group, shared_anyone LIMIT 1");
+        return db_exec(db, "SELECT 1 FROM shared_user LIMIT 1; SELECT 1 FROM shared_group LIMIT 1;"
+                           " SELECT 1 FROM shared_anyone LIMIT 1");
     if (version != 0)
         return error_new(ERROR_DAMAGED, "shares.db has schema %d", version);
     DEFER(xfree) char *make = xasprintf("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT", schema, SCHEMA);

@@ -90,11 +90,27 @@ static void what_does_not_read_back_is_begun_anew(void **state)
     }
 }
 
+/* Everybody can share with as many as he likes. */
+static void many_rows_cost_nothing(void **state)
+{
+    (void)state;
+    ok(shares_make(folder, (gid_t)-1));
+    assert_int_equal(raw("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
+                         " INSERT INTO shared_user SELECT 'to' || i, 'alice', '1' FROM n;"
+                         "INSERT INTO shared_group SELECT * FROM shared_user"),
+                     100000);
+    alarm(30); /* its pairs are ten thousand million */
+    ok(shares_make(folder, (gid_t)-1));
+    alarm(0);
+    assert_int_equal(raw("DELETE FROM shared_user WHERE to_name <> 'to1'"), 99999);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_right_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_read_back_is_begun_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_rows_cost_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
