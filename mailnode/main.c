@@ -208,7 +208,7 @@ static int run(const Args *args)
         verbs_run(engine.verbs, now);         /* what the agent asks, and the answers */
         logs_run(engine.logs, now);
         junk_run(engine.junk, engine.change, now);
-        made_run(engine.made, engine.change, now);
+        made_run(engine.made, change_in_force(engine.change).state, now);
         Waiter wake = waiter_start();
         supervise_wait(engine.supervise, &wake);
         change_wait(engine.change, &wake);

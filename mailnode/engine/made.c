@@ -7,6 +7,7 @@
 #include "engine/publish.h"
 #include "tables/places.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,9 @@
 enum {
     LOOK_MS = 1000,
     DEADLINE_MS = 10000,
-    TOLD_BYTES_MAX = CHILD_OUTPUT_MAX - 4096, /* a list of rights is at most half of it */
+    UNNAMED_MAX = 20, /* nobody takes those away: they leave the others their room */
+    UNNAMED_BYTES = UNNAMED_MAX * (NAME_MAX + 2),
+    TOLD_BYTES_MAX = CHILD_OUTPUT_MAX - UNNAMED_BYTES - 1024, /* a list of rights fits into it */
 };
 
 struct Made {
@@ -62,22 +65,32 @@ void made_free(Made **made)
 /* ---- the child: "+NAME" with " ENTRY" for each of its rights, "!FOLDER" ---- */
 
 typedef struct Telling {
-    size_t n, bytes;
+    size_t n, bytes, n_unnamed;
 } Telling;
+
+static void tell_unnamed(Telling *telling, const char *folder)
+{
+    if (telling->n_unnamed++ < UNNAMED_MAX)
+        printf("!%s\n", folder);
+}
 
 static void tell(void *context, const char *folder, const char *name, char *const *acl, size_t n_acl)
 {
     Telling *telling = context;
-    size_t bytes = strlen(name ? name : folder) + 2;
 
+    if (!name) {
+        tell_unnamed(telling, folder);
+        return;
+    }
+    size_t bytes = strlen(name) + 2;
     for (size_t i = 0; i < n_acl; i++)
         bytes += strlen(acl[i]) + 2;
     if (telling->n == MADE_MAX || telling->bytes + bytes > TOLD_BYTES_MAX)
         return; /* when those before it are stated */
     telling->n++;
     telling->bytes += bytes;
-    printf("%c%s\n", name ? '+' : '!', name ? name : folder);
-    for (size_t i = 0; name && i < n_acl; i++)
+    printf("+%s\n", name);
+    for (size_t i = 0; i < n_acl; i++)
         printf(" %s\n", acl[i]);
 }
 
@@ -179,9 +192,8 @@ static bool has_changed(Made *made)
     return news;
 }
 
-void made_run(Made *made, const Change *change, Msec now)
+void made_run(Made *made, const NodeState *state, Msec now)
 {
-    const NodeState *state = change_in_force(change).state;
     const ChildSpec spec = {.user = "vmail", .deadline_ms = DEADLINE_MS};
 
     if (made->child && child_run(made->child, now))

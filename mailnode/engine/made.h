@@ -17,7 +17,7 @@ enum { MADE_MAX = 20 }; /* told at a time */
 
 Made *made_new(const char *root, Happened *happened); /* both outlive it */
 void made_free(Made **made);
-void made_run(Made *made, const Change *change, Msec now);
+void made_run(Made *made, const NodeState *state, Msec now); /* state: in force; NULL: none */
 void made_wait(const Made *made, Waiter *wake);
 Mail__PublicMade *const *made_list(const Made *made, size_t *ret_n); /* borrowed until the next made_run */
 

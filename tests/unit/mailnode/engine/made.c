@@ -1,0 +1,135 @@
+/* With the real child, which is vmail; the clock of the loop is ours. */
+#include "engine/made.h"
+
+#include "sql.h"
+
+#include "base/log.h"
+#include "base/path.h"
+#include "base/proc.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { PATIENCE_MS = 20000 };
+
+static char root[] = "/tmp/made.XXXXXX";
+static uid_t uid;
+static gid_t gid;
+static const NodeState placed = {.instance_name = "main"};
+static Happened *happened;
+static Made *made;
+static Msec now;
+
+static const char *public_path(const char *name)
+{
+    static char path[512]; /* more than a Path has */
+
+    snprintf(path, sizeof path, "%s/var/lib/mailnode/public%s", root, name);
+    return path;
+}
+
+static void aged(const char *path, int seconds)
+{
+    const struct timespec at[2] = {{.tv_sec = time(NULL) - seconds}, {.tv_sec = time(NULL) - seconds}};
+
+    assert_int_equal(utimensat(AT_FDCWD, path, at, 0), 0);
+}
+
+static int setup(void **state)
+{
+    Path db;
+
+    (void)state;
+    log_init("unit", LOG_LEVEL_ERROR);
+    snprintf(root, sizeof root, "/tmp/made.XXXXXX");
+    if (!mkdtemp(root) || chmod(root, 0755) != 0)
+        return -1;
+    ok(proc_user("vmail", &uid, &gid));
+    ok(folder_make(public_path(""), 0755, uid, gid));
+    ok(folder_make(path_in(root, "var/lib/mailnode/tables").text, 0755, 0, 0));
+    db = path_in(root, "var/lib/mailnode/tables/mail.db");
+    sql_run(db.text, "CREATE TABLE gate(one INTEGER PRIMARY KEY, known TEXT, rest TEXT);"
+                     "CREATE TABLE public(name TEXT PRIMARY KEY, key TEXT, folder TEXT, acl TEXT) WITHOUT ROWID;"
+                     "CREATE TABLE policy(one INTEGER PRIMARY KEY, creators TEXT NOT NULL);"
+                     "INSERT INTO policy VALUES(1, '');"
+                     "INSERT INTO gate VALUES(1, NULL, NULL);");
+    assert_int_equal(chmod(db.text, 0644), 0);
+    happened = happened_new();
+    made = made_new(root, happened);
+    now = 1000;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    made_free(&made);
+    happened_free(&happened);
+    return folder_remove(root);
+}
+
+/* As Dovecot leaves it, a minute ago; the store's folder has not changed since. */
+static void rights_put(const char *name, const char *text)
+{
+    DEFER(xfree) char *folder = xasprintf("/%s", name), *file = xasprintf("/%s/dovecot-acl", name);
+
+    ok(folder_make(public_path(folder), 0700, uid, gid));
+    ok(file_write(public_path(file), text, strlen(text), 0600, (gid_t)-1));
+    assert_int_equal(chown(public_path(file), uid, gid), 0);
+    aged(public_path(file), 60);
+    aged(public_path(""), 60);
+}
+
+/* At this moment of the clock: a child that was started has time to end. */
+static bool told_within(size_t n, const char *first, Msec patience)
+{
+    Msec until = clock_ms() + patience;
+
+    for (;; usleep(10000)) {
+        size_t told = 0;
+        made_run(made, &placed, now);
+        Mail__PublicMade *const *list = made_list(made, &told);
+        if (told == n && (!n || strcmp(list[0]->acl[0], first) == 0))
+            return true;
+        if (clock_ms() > until)
+            return false;
+    }
+}
+
+static void told(size_t n, const char *first)
+{
+    if (!told_within(n, first, PATIENCE_MS))
+        fail_msg("not told: %zu, the first with %s", n, first);
+}
+
+/* Nobody states or removes them. */
+static void those_without_a_name_leave_room(void **state)
+{
+    Mail__Happening *const *list = NULL;
+
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        DEFER(xfree) char *name = xasprintf(".inbox%d*%0200d", i, 0);
+        rights_put(name, "user=alice lr\n");
+    }
+    for (int i = 0; i < 10; i++) {
+        DEFER(xfree) char *name = xasprintf(".Plans%d", i);
+        rights_put(name, "user=alice lrs\n");
+    }
+    told(10, "user:alice:read");
+    assert_int_equal(happened_list(happened, 0, now, &list), 1);
+    assert_string_equal(list[0]->what, "public folders without a name");
+    assert_non_null(strstr(list[0]->text, ".inbox"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(those_without_a_name_leave_room),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
