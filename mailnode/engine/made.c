@@ -62,7 +62,7 @@ void made_free(Made **made)
     xfree(made);
 }
 
-/* ---- the child: "+NAME" with " ENTRY" for each of its rights, "!FOLDER" ---- */
+/* ---- the child: "+NAME" with " ENTRY" for each of its rights, "!FOLDER", "?": look again ---- */
 
 typedef struct Telling {
     size_t n, bytes, n_unnamed;
@@ -98,12 +98,13 @@ static int look_in_child(void *context)
 {
     const Made *made = context;
     Telling telling = {0};
+    bool again = false;
 
     Error *err = publish(made->mail_db.text, made->public.text);
     if (!err)
-        err = made_look(made->public.text, (uint64_t)time(NULL), tell, &telling);
-    if (err)
-        printf("%s\n", err->what);
+        err = made_look(made->public.text, (uint64_t)time(NULL), tell, &telling, &again);
+    if (err || again)
+        printf("%s\n", err ? err->what : "?");
     int status = err ? 1 : 0;
     error_free(&err);
     return fflush(stdout) == 0 ? status : 1;
@@ -143,6 +144,8 @@ static void words_take(Made *made, const char *words)
             entry_add(made->list[made->n - 1], line + 1);
         else if (*line == '!')
             buf_printf(&unnamed, "%s%s", unnamed.size ? ", " : "", line + 1);
+        else if (*line == '?')
+            made->again = true;
     }
     if (unnamed.size && (!made->unnamed || strcmp(made->unnamed, buf_text(&unnamed)) != 0))
         happened_add(made->happened, MAIL__FACT_STATE__DEGRADED, "public folders without a name",

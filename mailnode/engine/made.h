@@ -4,7 +4,7 @@
  * with mail.db (publish.h) and tells which folders nobody has stated.  They are told, with the rights that Dovecot has
  * given them, until they are stated or gone.  What lies below "Restored folder" stays as it is.
  *
- * A folder is told when its rights are a second old: Dovecot copies those of the folder above one by one.
+ * A folder is told when its rights have been the same for a second: Dovecot copies those of the folder above one by one.
  *
  * Source: Dovecot 2.3, acl-mailbox.c: acl_mailbox_copy_acls_from_parent; RFC 4314.
  */
@@ -22,7 +22,8 @@ void made_wait(const Made *made, Waiter *wake);
 Mail__PublicMade *const *made_list(const Made *made, size_t *ret_n); /* borrowed until the next made_run */
 
 /* What the child does behind publish: name is a public mailbox's, acl as the model has it, at most MADE_ACL_BYTES_MAX
- * octets in all.  NULL name: 'folder' has a name that the model does not have.  now_s: of the wall clock. */
+ * octets in all.  NULL name: 'folder' has a name that the model does not have.  now_s: of the wall clock.
+ * *ret_again: rights of one are too young, and to be looked at again. */
 enum { MADE_ACL_BYTES_MAX = 40 * 1024 };
 typedef void MadeEach(void *context, const char *folder, const char *name, char *const *acl, size_t n_acl);
-CHECKED Error *made_look(const char *public_folder, uint64_t now_s, MadeEach *each, void *context);
+CHECKED Error *made_look(const char *public_folder, uint64_t now_s, MadeEach *each, void *context, bool *ret_again);

@@ -12,7 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ACL_FILE_BYTES_MAX = 1024 * 1024, ENTRIES_MAX = 1000 };
+enum {
+    ACL_FILE_BYTES_MAX = 1024 * 1024,
+    ENTRIES_MAX = 1000,
+    AGE_S = 2, /* at least one whole second: a file's time is cut to it, and lags behind the clock */
+};
 
 #define RESTORED "Restored folder"
 
@@ -168,12 +172,16 @@ static char *name_of(const char *folder)
 }
 
 /* Has it rights of its own, which were not stated, and is nobody at them? */
-static bool is_made(const char *path, const char *folder, uint64_t now_s)
+static bool is_made(const char *path, const char *folder, uint64_t now_s, bool *ret_again)
 {
     DEFER(xfree) char *rights = xasprintf("%s/" PUBLISH_RIGHTS, path);
     struct stat st;
 
-    return stat(rights, &st) == 0 && (uint64_t)st.st_mtime != now_s && !publish_stated(path, folder);
+    if (stat(rights, &st) != 0 || publish_stated(path, folder))
+        return false;
+    bool young = llabs((long long)now_s - st.st_mtime) < AGE_S;
+    *ret_again = *ret_again || young;
+    return !young;
 }
 
 static Error *folder_look(const char *path, const char *folder, MadeEach *each, void *context)
@@ -196,17 +204,20 @@ static Error *folder_look(const char *path, const char *folder, MadeEach *each, 
     return NULL;
 }
 
-Error *made_look(const char *public_folder, uint64_t now_s, MadeEach *each, void *context)
+Error *made_look(const char *public_folder, uint64_t now_s, MadeEach *each, void *context, bool *ret_again)
 {
     DEFER(dir_close) DIR *dir = opendir(public_folder);
+    bool again = false;
     Error *err = NULL;
 
     if (!dir)
         return error_in(error_system("open"), "%s", public_folder);
     for (struct dirent *entry; !err && (entry = readdir(dir));) {
         DEFER(xfree) char *path = xasprintf("%s/%s", public_folder, entry->d_name);
-        if (publish_is_folder(entry) && is_made(path, entry->d_name, now_s))
+        if (publish_is_folder(entry) && is_made(path, entry->d_name, now_s, &again))
             err = folder_look(path, entry->d_name, each, context);
     }
+    if (!err)
+        *ret_again = again;
     return err;
 }
