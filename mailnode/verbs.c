@@ -198,6 +198,8 @@ static Error *refresh_begin(Verbs *verbs, Talk *talk, Msec now)
     InForce in_force = change_in_force(verbs->with.change);
     (void)now;
 
+    if (asked->public_)
+        made_again(verbs->with.made);
     return refreshing_start(&in_force, verbs->with.root, asked, &verbs->refreshing);
 }
 

@@ -16,6 +16,7 @@
 
 enum {
     LOOK_MS = 1000,
+    AGAIN_MS = 30000, /* where the last look brought nothing new: nobody takes them */
     DEADLINE_MS = 10000,
     UNNAMED_MAX = 20, /* nobody takes those away: they leave the others their room */
     UNNAMED_BYTES = UNNAMED_MAX * (NAME_MAX + 2),
@@ -28,8 +29,10 @@ struct Made {
     Child *child;
     Msec look_at;
     struct timespec seen; /* of the folder's last change before the last look */
-    bool again;           /* somebody may be at one, or some are not stated yet */
+    bool again;           /* somebody may be at one */
+    Msec again_at;        /* some are not stated yet, or there was trouble; 0: neither */
     char *trouble, *unnamed;
+    char *words; /* of the last child that went well */
     Mail__PublicMade **list;
     size_t n;
 };
@@ -59,6 +62,7 @@ void made_free(Made **made)
     list_clear(*made);
     free((*made)->trouble);
     free((*made)->unnamed);
+    free((*made)->words);
     xfree(made);
 }
 
@@ -154,42 +158,54 @@ static void words_take(Made *made, const char *words)
     made->unnamed = xstrdup(buf_text(&unnamed));
 }
 
-/* Takes err. */
-static void failed(Made *made, Error *err)
+/* True: they are other words than those that are kept; kept are these. */
+static bool is_news(char **kept, const char *words)
 {
-    if (!made->trouble || strcmp(made->trouble, err->what) != 0)
+    if (*kept && strcmp(*kept, words) == 0)
+        return false;
+    free(*kept);
+    *kept = xstrdup(words);
+    return true;
+}
+
+/* Takes err. */
+static void failed(Made *made, Error *err, Msec now)
+{
+    bool news = is_news(&made->trouble, err->what);
+
+    if (news)
         log_warning("public mailboxes not looked through, trying again", kv("why", err->what));
-    free(made->trouble);
-    made->trouble = xstrdup(err->what);
-    made->again = true;
+    made->again_at = now + (news ? LOOK_MS : AGAIN_MS);
     error_free(&err);
 }
 
-static void child_ended(Made *made)
+static void child_ended(Made *made, Msec now)
 {
     DEFER(child_free) Child *child = made->child;
     const char *words = child_words(child);
 
     made->child = NULL;
     if (!child_succeeded(child)) {
-        failed(made, error_new(ERROR_UNAVAILABLE, "%s", *words ? words : "no answer in time"));
+        failed(made, error_new(ERROR_UNAVAILABLE, "%s", *words ? words : "no answer in time"), now);
         return;
     }
     xfree(&made->trouble);
+    bool news = is_news(&made->words, words);
     words_take(made, words);
-    made->again = made->again || made->n;
+    made->again_at = !made->n ? 0 : now + (news ? LOOK_MS : AGAIN_MS);
 }
 
 /* ---- when ---- */
 
 /* The folder changes with each that comes, goes or gets another name; in its last second more may be to come. */
-static bool has_changed(Made *made)
+static bool has_changed(Made *made, Msec now)
 {
     struct stat st;
 
     if (stat(made->public.text, &st) != 0)
         return false;
-    bool news = made->again || st.st_mtim.tv_sec != made->seen.tv_sec || st.st_mtim.tv_nsec != made->seen.tv_nsec;
+    bool news = made->again || (made->again_at && now >= made->again_at) || st.st_mtim.tv_sec != made->seen.tv_sec ||
+                st.st_mtim.tv_nsec != made->seen.tv_nsec;
     made->seen = st.st_mtim;
     made->again = labs((long)(time(NULL) - st.st_mtim.tv_sec)) < 3;
     return news;
@@ -200,17 +216,22 @@ void made_run(Made *made, const NodeState *state, Msec now)
     const ChildSpec spec = {.user = "vmail", .deadline_ms = DEADLINE_MS};
 
     if (made->child && child_run(made->child, now))
-        child_ended(made);
+        child_ended(made, now);
     if (made->child || now < made->look_at)
         return;
     made->look_at = now + LOOK_MS;
     if (!state || !state->instance_name)
         list_clear(made);
-    else if (has_changed(made)) {
+    else if (has_changed(made, now)) {
         Error *err = child_fork(&spec, look_in_child, made, &made->child);
         if (err)
-            failed(made, err);
+            failed(made, err, now);
     }
+}
+
+void made_again(Made *made)
+{
+    made->again = true;
 }
 
 void made_wait(const Made *made, Waiter *wake)

@@ -2,7 +2,7 @@
  *
  * When a folder has come, gone or been renamed below PLACE_PUBLIC, a child with the uid of vmail brings the disk in line
  * with mail.db (publish.h) and tells which folders nobody has stated.  They are told, with the rights that Dovecot has
- * given them, until they are stated or gone.  What lies below "Restored folder" stays as it is.
+ * given them, until they are stated or gone; while nothing comes of that they are looked at every 30 s.  What lies below "Restored folder" stays as it is.
  *
  * A folder is told when its rights have been the same for a second: Dovecot copies those of the folder above one by one.
  *
@@ -18,6 +18,7 @@ enum { MADE_MAX = 20 }; /* told at a time */
 Made *made_new(const char *root, Happened *happened); /* both outlive it */
 void made_free(Made **made);
 void made_run(Made *made, const NodeState *state, Msec now); /* state: in force; NULL: none */
+void made_again(Made *made);                                 /* what is stated has changed */
 void made_wait(const Made *made, Waiter *wake);
 Mail__PublicMade *const *made_list(const Made *made, size_t *ret_n); /* borrowed until the next made_run */
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 enum { PATIENCE_MS = 20000 };
@@ -78,39 +79,49 @@ static void file_put(const char *name, const char *text)
     assert_int_equal(chown(public_path(name), uid, gid), 0);
 }
 
-/* As Dovecot leaves it, a minute ago; the store's folder has not changed since. */
-static void rights_put(const char *name, const char *text)
+/* As Dovecot leaves it, a minute ago. */
+static void rights_set(const char *name, const char *text)
 {
-    DEFER(xfree) char *folder = xasprintf("/%s", name), *file = xasprintf("/%s/dovecot-acl", name);
+    DEFER(xfree) char *file = xasprintf("/%s/dovecot-acl", name);
 
-    ok(folder_make(public_path(folder), 0700, uid, gid));
     file_put(file, text);
     aged(public_path(file), 60);
+}
+
+static void rights_put(const char *name, const char *text)
+{
+    DEFER(xfree) char *folder = xasprintf("/%s", name);
+
+    ok(folder_make(public_path(folder), 0700, uid, gid));
+    rights_set(name, text);
     aged(public_path(""), 60);
 }
 
-/* At this moment of the clock: a child that was started has time to end. */
-static bool told_within(size_t n, const char *first, Msec patience)
+/* At this moment of our clock; a look that is begun comes to its end. */
+static void look(void)
 {
-    Msec until = clock_ms() + patience;
+    siginfo_t info;
+    Msec until = clock_ms() + PATIENCE_MS;
 
-    for (;; usleep(10000)) {
-        size_t told = 0;
+    do {
+        if (clock_ms() > until)
+            fail_msg("the child does not end");
         if (busy)
             aged(public_path(busy), 0);
         made_run(made, &placed, now);
-        Mail__PublicMade *const *list = made_list(made, &told);
-        if (told == n && (!first || strcmp(list[0]->acl[0], first) == 0))
-            return true;
-        if (clock_ms() > until)
-            return false;
-    }
+        usleep(1000);
+    } while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
 }
 
-static void told(size_t n, const char *first)
+static void told(size_t n, const char *entry)
 {
-    if (!told_within(n, first, PATIENCE_MS))
-        fail_msg("not told: %zu, the first with %s", n, first ? first : "anything");
+    size_t n_told = 0;
+
+    look();
+    Mail__PublicMade *const *list = made_list(made, &n_told);
+    assert_int_equal(n_told, n);
+    for (size_t i = 0; i < n; i++)
+        assert_string_equal(list[i]->acl[0], entry);
 }
 
 /* Nobody states or removes them. */
@@ -150,12 +161,57 @@ static void young_ones_are_looked_at_again(void **state)
     told(1, "user:alice:read");
 }
 
+/* Its list is told with the rights that it had at the last look. */
+static void what_nobody_takes_is_looked_at_less_often(void **state)
+{
+    (void)state;
+    rights_put(".Plans", "user=alice lrs\n");
+    told(1, "user:alice:read");
+    now += 1000;
+    told(1, "user:alice:read"); /* for the second time */
+    rights_set(".Plans", "user=bob lrs\n");
+    for (int i = 0; i < 29; i++) {
+        now += 1000;
+        told(1, "user:alice:read");
+    }
+    now += 1000;
+    told(1, "user:bob:read");
+
+    /* what is stated, or changes on the disk, is seen at once */
+    rights_set(".Plans", "user=carol lrs\n");
+    made_again(made);
+    now += 1000;
+    told(1, "user:carol:read");
+    rights_set(".Plans", "user=dave lrs\n");
+    aged(public_path(""), 50);
+    now += 1000;
+    told(1, "user:dave:read");
+}
+
+/* It cannot be read what there should be. */
+static void trouble_is_met_less_often(void **state)
+{
+    Path db = path_in(root, "var/lib/mailnode/tables/mail.db"), away = path_in(root, "away");
+
+    (void)state;
+    rights_put(".Plans", "user=alice lrs\n");
+    assert_int_equal(rename(db.text, away.text), 0);
+    for (int i = 0; i < 2; i++, now += 1000)
+        told(0, NULL);
+    assert_int_equal(rename(away.text, db.text), 0);
+    for (int i = 0; i < 29; i++, now += 1000)
+        told(0, NULL);
+    told(1, "user:alice:read");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(those_without_a_name_leave_room),
         TEST(young_ones_are_looked_at_again),
+        TEST(what_nobody_takes_is_looked_at_less_often),
+        TEST(trouble_is_met_less_often),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
