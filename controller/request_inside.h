@@ -57,6 +57,7 @@ struct Requests {
     struct Refusing *refusing;                    /* being taken back */
     struct Lifting *lifting;                      /* quotas that restores exceeded */
     struct Making *making;                        /* public mailboxes that users made */
+    struct Full *full;                            /* instances that take no more of them, and have said so */
     TakenBack taken_back[TAKEN_BACK_MAX];         /* lately; round and round */
     size_t n_taken_back;
     uint64_t doors_seen; /* refused handshakes; when that last rose: */

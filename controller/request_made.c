@@ -19,8 +19,17 @@ enum { PUBLIC_MAX = 5000 }; /* of an instance: beyond that only admins add some 
 typedef struct Make {
     NodeMade made;
     char *instance;
-    char **said; /* for each: what is to be told of it; NULL: nothing */
+    char **said;      /* for each: what is to be told of it; NULL: nothing */
+    size_t n;         /* that the instance has now */
+    bool room;        /* there was some at the beginning */
+    const char *left; /* the last for which there was no room; NULL: none */
 } Make;
+
+/* An instance of which was told that no more are taken. */
+typedef struct Full {
+    struct Full *next;
+    char *instance;
+} Full;
 
 typedef struct Making {
     struct Making *next;
@@ -124,7 +133,7 @@ static Error *address_put(Work *work, const Make *make, const char *address, con
     return work_put(work, object, NULL, true);
 }
 
-static Error *make_one(Work *work, const Make *make, const Mail__PublicMade *made, char **ret_said)
+static Error *make_one(Work *work, Make *make, const Mail__PublicMade *made, char **ret_said)
 {
     DEFER(object_free) Object *object = object_of(make, made), *there = NULL;
     DEFER(xfree) char *address = NULL, *why = NULL;
@@ -135,26 +144,33 @@ static Error *make_one(Work *work, const Make *make, const Mail__PublicMade *mad
     Error *err = store_get(work->store, &ref, 0, &there);
     if (err || there)
         return err;
+    if (make->n >= PUBLIC_MAX) {
+        make->left = made->name;
+        return NULL;
+    }
     err = address_for(work, make, made, &address, &why);
     if (!err)
         err = work_put(work, object, NULL, true);
     if (!err && address)
         err = address_put(work, make, address, ref.name);
-    if (!err)
-        *ret_said = xasprintf("%s%s%s", ref.name, address || why ? ": " : "", address ? address : why ? why : "");
-    return err;
+    if (err)
+        return err;
+    make->n++;
+    *ret_said = xasprintf("%s%s%s", ref.name, address || why ? ": " : "", address ? address : why ? why : "");
+    return NULL;
 }
 
 static Error *make_work(void *context, Work *work)
 {
     Make *make = context;
-    size_t n = 0;
 
-    Error *err = count(work, &(StoreFilter){.kind = MAIL__OBJECT__BODY_PUBLIC_MAILBOX, .instance = make->instance}, &n);
+    make->left = NULL;
+    Error *err =
+        count(work, &(StoreFilter){.kind = MAIL__OBJECT__BODY_PUBLIC_MAILBOX, .instance = make->instance}, &make->n);
+    make->room = make->n < PUBLIC_MAX;
     for (size_t i = 0; !err && i < make->made.n; i++) {
         xfree(&make->said[i]);
-        if (n + i < PUBLIC_MAX)
-            err = make_one(work, make, make->made.list[i], &make->said[i]);
+        err = make_one(work, make, make->made.list[i], &make->said[i]);
     }
     return err ? err : work_finish(work);
 }
@@ -182,6 +198,40 @@ void makings_run(Requests *requests)
     }
 }
 
+static Full **full_at(Requests *requests, const char *instance)
+{
+    Full **at = &requests->full;
+
+    while (*at && strcmp((*at)->instance, instance) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+static void full_drop(Full **at)
+{
+    Full *gone = *at;
+
+    *at = gone->next;
+    free(gone->instance);
+    free(gone);
+}
+
+/* True: it is so since now. */
+static bool full_now(Requests *requests, const Make *make)
+{
+    Full **at = full_at(requests, make->instance);
+
+    if (*at && make->room) {
+        full_drop(at);
+        at = full_at(requests, make->instance);
+    }
+    if (*at || !make->left)
+        return false;
+    *at = xcalloc(1, sizeof **at);
+    (*at)->instance = xstrdup(make->instance);
+    return true;
+}
+
 static void finish(Requests *requests, const Making *making)
 {
     JobResult result = job_result(making->job);
@@ -194,6 +244,12 @@ static void finish(Requests *requests, const Making *making)
         if (make->said[i])
             events_add(requests->with.events, MAIL__FACT_STATE__GOOD, make->made.node, "public mailbox made by IMAP",
                        "%s", make->said[i]);
+    if (!result.err && full_now(requests, make))
+        events_add(requests->with.events, MAIL__FACT_STATE__DEGRADED, make->made.node,
+                   "public mailboxes made by IMAP not taken",
+                   "%s has %d: %s, and what else users make, is not listed and has no address until some are removed,"
+                   " or mailctl public-mailbox add takes it",
+                   make->instance, PUBLIC_MAX, make->left);
 }
 
 static void making_free(Making *making)
@@ -224,4 +280,6 @@ void makings_free(Requests *requests)
         making_free(requests->making);
         requests->making = next;
     }
+    while (requests->full)
+        full_drop(&requests->full);
 }

@@ -601,6 +601,107 @@ static void F_171_remote_admins_greet_first(void **state)
     assert_int_equal(said->failure->code, MAIL__ERROR_NUMBER__DENIED);
 }
 
+/* ---- public mailboxes made by IMAP ---- */
+
+enum { PUBLIC_MAX = 5000 };
+
+static void many_public(size_t n)
+{
+    static const Author author = {.who = "root"};
+    uint64_t revision = 0;
+
+    ok(store_begin(store));
+    ok(change_begin(store));
+    for (size_t i = 0; i < n; i++) {
+        DEFER(xfree) char *name = xasprintf("Box%05zu", i);
+        DEFER(object_free) Object *object = object_new(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, "main", name);
+        ok(store_put(store, object));
+    }
+    ok(change_end(store, &author, &revision));
+    ok(store_commit(store));
+    nodes_changed(nodes, revision, now_ms());
+}
+
+/* Whatever is in it: only where it ends is looked at. */
+static void applies_all(Peer *peer)
+{
+    Have have = {.revision = 0};
+
+    while (have.revision < store_revision(store)) {
+        Envelope *envelope = expect(peer, MAIL__ENVELOPE__BODY_DELTA);
+        const Mail__Delta *delta = envelope->delta;
+        if (envelope->last) {
+            assert_true(digest_from(delta->to_digest.data, delta->to_digest.len, &have.digest));
+            assert_true(digest_from(delta->to_chain.data, delta->to_chain.len, &have.chain));
+            have.revision = delta->to_revision;
+        }
+        envelope_free(&envelope);
+    }
+    say_applied(peer, &have, have.revision);
+    until(force("mx1", have.revision).state == MAIL__FORCE_STATE__IN_FORCE);
+}
+
+static void tells_made(Peer *peer, const char *name)
+{
+    Mail__Report report = MAIL__REPORT__INIT;
+    Mail__PublicMade made = MAIL__PUBLIC_MADE__INIT;
+
+    made.name = (char *)name;
+    report.n_made = 1;
+    report.made = &(Mail__PublicMade *){&made};
+    say(peer, MAIL__ENVELOPE__BODY_REPORT, &report);
+}
+
+static bool public_there(const char *name)
+{
+    DEFER(object_free) Object *object = NULL;
+
+    ok(store_get(store, &(ObjectRef){MAIL__OBJECT__BODY_PUBLIC_MAILBOX, "main", name}, 0, &object));
+    return object != NULL;
+}
+
+/* After so many rounds what was said has been heard. */
+static void made_is(const char *name, bool wanted, size_t n_events)
+{
+    static const char what[] = "public mailboxes made by IMAP not taken";
+    Msec end = clock_ms() + PATIENCE_MS;
+
+    while ((public_there(name) != wanted || happened(what) != n_events) && clock_ms() < end)
+        round_of(NULL);
+    for (int i = 0; i < 60; i++)
+        round_of(NULL);
+    assert_int_equal(public_there(name), wanted);
+    assert_int_equal(happened(what), n_events);
+}
+
+/* Told once, until there was room again. */
+static void F_055_public_mailboxes_made_by_imap_have_an_end(void **state)
+{
+    (void)state;
+    Have have = {.revision = 0};
+
+    site();
+    many_public(PUBLIC_MAX - 1);
+    Peer *peer = joined("mx1", "mx1");
+    say_hello(peer, &have);
+    standing_is(peer, MAIL__STANDING_STATE__BEHIND);
+    applies_all(peer);
+    tells_made(peer, "Last");
+    made_is("Last", true, 0);
+    applies_all(peer);
+    for (int i = 0; i < 3; i++) {
+        tells_made(peer, i == 1 ? "Last" : "More"); /* what is there needs no room */
+        made_is("More", false, 1);
+    }
+    drop(MAIL__OBJECT__BODY_PUBLIC_MAILBOX, "main", "Box00007");
+    applies_all(peer);
+    tells_made(peer, "More");
+    made_is("More", true, 1);
+    applies_all(peer);
+    tells_made(peer, "Again");
+    made_is("Again", false, 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -619,6 +720,7 @@ int main(void)
         TEST(empty_answers_are_answers),
         TEST(what_is_no_request_is_refused),
         TEST(F_171_remote_admins_greet_first),
+        TEST(F_055_public_mailboxes_made_by_imap_have_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
