@@ -952,10 +952,11 @@ static void take_happenings(Apply *apply)
 
 enum { MADE_MAX = 20 };
 
-/* A top-level one gets its name as an address, if nobody else has it: of users and groups only this node knows. */
-static void tell_made(Apply *apply, const Mail__EngineIs *is)
+/* A top-level one gets its name as an address, if nobody else has it: of users and groups only this node knows, where it
+ * knows all of them. */
+static void tell_made(Apply *apply, const Mail__EngineIs *is, Mail__FactState accounts)
 {
-    size_t n = !is ? 0 : is->n_made < MADE_MAX ? is->n_made : MADE_MAX;
+    size_t n = !is || accounts != MAIL__FACT_STATE__GOOD ? 0 : is->n_made < MADE_MAX ? is->n_made : MADE_MAX;
     bool taken[MADE_MAX] = {false};
 
     for (size_t i = 0; i < n; i++) {
@@ -995,7 +996,7 @@ static void facts(Apply *apply, ConfigStatus config, Msec now)
                     engine.trouble ? engine.trouble : "it has not answered yet");
     report_engine_facts(report, is ? is->facts : NULL, is ? is->n_facts : 0, engine.seen_at);
     if (apply->tables)
-        tell_made(apply, is);
+        tell_made(apply, is, state);
     report_fact(report, "accounts", state, accounts_at, "%s", accounts);
     if (known->refused_revision)
         report_fact(report, "configuration", MAIL__FACT_STATE__DEGRADED, now, "revision %" PRIu64 " is %s: %s",

@@ -172,7 +172,7 @@ void accounts_written(Accounts *accounts, const Tables *tables)
 
 void accounts_again(Accounts *accounts)
 {
-    accounts->away_said = false;
+    accounts->away_said = accounts->known = false;
     if (accounts->file)
         account_file_again(accounts->file);
     if (accounts->mirror)

@@ -2,6 +2,7 @@
 #include "apply.h"
 
 #include "base/alloc.h"
+#include "tables/ask.h"
 #include "tables/maps.h"
 
 #include <setjmp.h>
@@ -47,9 +48,13 @@ void link_applied(Link *link, uint64_t revision)
     (void)revision;
 }
 
+static size_t n_made; /* public mailboxes in the last report */
+
 bool link_send(Link *link, Envelope *envelope)
 {
     (void)link;
+    if (envelope->body_case == MAIL__ENVELOPE__BODY_REPORT)
+        n_made = envelope->report->n_made;
     if (envelope->body_case == MAIL__ENVELOPE__BODY_APPLIED)
         buf_printf(&said, "applied %d config %d; ", (int)envelope->applied->revision,
                    (int)envelope->applied->config_revision);
@@ -120,10 +125,12 @@ EngineView engine_view(const Engine *self)
     return engine;
 }
 
+static const Mail__EngineIs *is; /* NULL: it has not said */
+
 const Mail__EngineIs *engine_is(const Engine *self)
 {
     (void)self;
-    return NULL;
+    return is;
 }
 
 const Mail__Happening *engine_happened(Engine *self, bool *ret_known)
@@ -276,6 +283,14 @@ Error *tables_full_differs(Tables *tables, const char *name, uint64_t bytes, boo
     (void)name;
     (void)bytes;
     *ret_differs = false;
+    return NULL;
+}
+
+Error *tables_named(Tables *tables, const char *name, bool *ret_named)
+{
+    (void)tables;
+    (void)name;
+    *ret_named = false;
     return NULL;
 }
 
@@ -533,6 +548,7 @@ static int setup(void **state)
     engine = (EngineView){.link = ENGINE_THERE, .life = 1};
     refuse_prepare = refuse_switch = commit_fails = NULL;
     alice_changes = false;
+    is = NULL;
     applied = revision = 0;
     memset(&applied_digest, 0, sizeof applied_digest);
     memset(&sum, 0, sizeof sum);
@@ -727,16 +743,55 @@ static void full_disk_is_tried_again(void **state)
     runs("touch d2.org; commit 2 of main; applied 2 config 2; ");
 }
 
+static void people_are(const char *text)
+{
+    FILE *file = fopen(people, "w");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    now += 1000;
+}
+
 static void accounts_come_when_they_come(void **state)
 {
     (void)state;
     started();
-    FILE *file = fopen(people, "w");
-    assert_non_null(file);
-    fputs("{}", file);
-    fclose(file);
+    people_are("{}");
+    runs("accounts; commit 1 of main; ");
+}
+
+static void made_told(size_t wanted)
+{
+    now += 10000;
+    report_run(report, NULL, now);
+    assert_int_equal(n_made, wanted);
+}
+
+/* A name that a user has would become the mailbox's address. */
+static void public_mailboxes_wait_for_the_accounts(void **state)
+{
+    (void)state;
+    Mail__PublicMade made = MAIL__PUBLIC_MADE__INIT;
+    Mail__EngineIs says = MAIL__ENGINE_IS__INIT;
+
+    made.name = (char *)"Alice";
+    says.n_made = 1;
+    says.made = &(Mail__PublicMade *){&made};
+    is = &says;
+    started();
+    made_told(0);
+    people_are("{}");
+    runs("accounts; commit 1 of main; ");
+    made_told(1);
+
+    /* the tables begin anew */
+    accounts_again(accounts);
+    apply_run(apply, now);
+    made_told(0);
     now += 1000;
     runs("accounts; commit 1 of main; ");
+    made_told(1);
 }
 
 static void names_that_left_become_unknown(void **state)
@@ -784,6 +839,7 @@ int main(void)
         TEST(question_changes_nothing),
         TEST(full_disk_is_tried_again),
         TEST(accounts_come_when_they_come),
+        TEST(public_mailboxes_wait_for_the_accounts),
         TEST(names_that_left_become_unknown),
         TEST(damaged_tables_that_cannot_be_opened_are_tried_again),
     };
