@@ -27,7 +27,7 @@ typedef struct Daemon {
     const char *program; /* the absolute path that /proc/PID/exe must lead to */
     const char *user;    /* started as; NULL: as root, it gives that up by itself */
     unsigned needs;      /* bits 1 << DaemonId: must be ready before this one is started */
-    bool reloads;        /* SIGHUP takes a new configuration in; otherwise it is restarted */
+    Msec reload_ms;      /* so long SIGHUP may take until a new configuration answers; 0: it is restarted */
     const char
         *refusal; /* its log says so where it did not take it in and goes on with the old one; NULL: it never does */
     const char *speaker; /* how its main process begins a line of the log: "master:" */

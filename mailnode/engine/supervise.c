@@ -331,7 +331,7 @@ static bool needs_restart(const Unit *unit)
 {
     if (runs_as_wanted(unit))
         return false;
-    return !unit->daemon->reloads || !unit_up(unit) || unit->silent ||
+    return !unit->daemon->reload_ms || !unit_up(unit) || unit->silent ||
            !digest_equal(&unit->file.restart, &unit->restart);
 }
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RELOAD_MS = 30000, LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10, SPEAKER_WORDS = 3 };
+enum { LOOK_MS = 100, LOOK_BYTES = 65536, LOG_LINES = 10, SPEAKER_WORDS = 3 };
 
 /* Lines stay lines; what else could do something to a terminal or is no UTF-8 goes. */
 static void make_plain(char *text)
@@ -56,7 +56,8 @@ void unit_reload(Supervise *supervise, Unit *unit, Msec now)
     unit->file.answered = false;
     Error *err = unit_write_runfile(supervise, unit);
     if (!err)
-        err = supervise->how->probe_reloaded(unit->id, supervise->state, unit->pid, after, RELOAD_MS, &unit->probe);
+        err = supervise->how->probe_reloaded(unit->id, supervise->state, unit->pid, after, unit->daemon->reload_ms,
+                                             &unit->probe);
     if (err)
         unit_reload_ended(supervise, unit, false, err->what, now);
     error_free(&err);

@@ -251,21 +251,21 @@ static inline Error *fake_canary(const char *user, const char *root, Child **ret
     return child_fork(&(ChildSpec){.deadline_ms = 5000}, fake_canary_run, (void *)root, ret_child);
 }
 
-#define FAKE(name_, title_, needs_, reloads_)                                                                          \
+#define FAKE(name_, title_, needs_, reload_ms_)                                                                        \
     {                                                                                                                  \
-        .name = name_, .title = title_, .program = fake_exe, .needs = needs_, .reloads = reloads_,                     \
+        .name = name_, .title = title_, .program = fake_exe, .needs = needs_, .reload_ms = reload_ms_,                 \
         .refusal = "cannot parse new config", .speaker = "error:", .stop_signal = SIGTERM, .stop_ms = 5000,            \
         .start_ms = 10000                                                                                              \
     }
 
 static const Daemon fake_table[N_DAEMONS] = {
-    [ONE] = FAKE("one", "One", 0, true),
-    [TWO] = FAKE("two", "Two", 1U << ONE, false),
-    [THREE] = FAKE("three", "Three", 0, true),
-    [3] = FAKE("x3", "", 0, false),
-    [4] = FAKE("x4", "", 0, false),
-    [5] = FAKE("x5", "", 0, false),
-    [6] = FAKE("x6", "", 0, false),
+    [ONE] = FAKE("one", "One", 0, 8000),
+    [TWO] = FAKE("two", "Two", 1U << ONE, 0),
+    [THREE] = FAKE("three", "Three", 0, 8000),
+    [3] = FAKE("x3", "", 0, 0),
+    [4] = FAKE("x4", "", 0, 0),
+    [5] = FAKE("x5", "", 0, 0),
+    [6] = FAKE("x6", "", 0, 0),
 };
 
 static void fake_ports(DaemonId id, const NodeState *state, PortList *out)
