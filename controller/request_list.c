@@ -15,6 +15,7 @@ typedef struct Listing {
     Page page;
     uint64_t revision;
     char *instance, *name, *prefix; /* what the filter borrows */
+    char *to;                       /* only what leads to where it begins so; NULL: all */
 } Listing;
 
 static bool listing_run(Ask *ask, Msec now);
@@ -28,6 +29,7 @@ static void listing_done(void *data)
     free(listing->instance);
     free(listing->name);
     free(listing->prefix);
+    free(listing->to);
     free(listing);
 }
 
@@ -90,6 +92,20 @@ static Error *after_take(const Mail__List *list, Listing *listing)
     return NULL;
 }
 
+static Error *to_take(const Mail__List *list, Listing *listing)
+{
+    Kind kind = listing->cursor.filter.kind;
+
+    if (!given(list->to))
+        return NULL;
+    if (kind != MAIL__OBJECT__BODY_ADDRESS && kind != MAIL__OBJECT__BODY_DOMAIN)
+        return error_new(ERROR_INVALID, "to '%s': only addresses, and domains, lead somewhere", list->to);
+    if (list->limit)
+        return error_new(ERROR_INVALID, "to '%s': all of them, without limit", list->to);
+    listing->to = xstrdup(list->to);
+    return NULL;
+}
+
 static Error *listing_fill(Store *store, const Mail__List *list, Listing *listing)
 {
     uint64_t newest = store_revision(store);
@@ -106,7 +122,39 @@ static Error *listing_fill(Store *store, const Mail__List *list, Listing *listin
         err = instance_take(store, list, listing);
     if (!err)
         err = name_take(list, listing);
+    if (!err)
+        err = to_take(list, listing);
     return err ? err : after_take(list, listing);
+}
+
+/* ---- what leads somewhere ---- */
+
+static bool leads_to(const Object *object, const char *to)
+{
+    size_t len = strlen(to);
+
+    if (object->body_case == MAIL__OBJECT__BODY_DOMAIN)
+        return object->domain->catch_all && strncmp(object->domain->catch_all, to, len) == 0;
+    for (size_t i = 0; i < object->address->n_to; i++)
+        if (strncmp(object->address->to[i], to, len) == 0)
+            return true;
+    return false;
+}
+
+static Error *leading_keep(Page *page, const char *to)
+{
+    Error *err = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; !err && i < page->n; i++) {
+        DEFER(object_free) Object *object = NULL;
+        ProtobufCBinaryData bytes = page_bytes(page, i);
+        err = object_unpack(bytes.data, bytes.len, &object);
+        if (!err && leads_to(object, to))
+            page->rows[n++] = page->rows[i];
+    }
+    page->n = n;
+    return err;
 }
 
 /* ---- telling ---- */
@@ -146,10 +194,14 @@ static bool listing_run(Ask *ask, Msec now)
     ask->at = now;
     if (page->told == page->n) {
         Error *err = page_read(ask->of->with.store, &listing->cursor, PAGE_OBJECTS, page);
+        if (!err && listing->to)
+            err = leading_keep(page, listing->to);
         if (err) {
             ask_fail(ask, err);
             return true;
         }
+        if (!page->n && !listing->cursor.end)
+            return false;
     }
     do {
         if (!part_tell(ask, listing)) {

@@ -417,7 +417,7 @@ Error *run_list(Cli *cli, const Line *line, int *ret_exit)
     if (!err && cli->form == OUTPUT_TABLE && strcmp(line->command->kind, "address") == 0)
         listing.orphans = orphans_ask(cli, list.prefix, list.after);
     if (!err && cli->form == OUTPUT_TABLE && strcmp(line->command->kind, "public-mailbox") == 0)
-        err = public_addresses_ask(cli, list.instance, &listing.addresses);
+        err = public_addresses_ask(cli, list.instance, list.prefix, &listing.addresses);
     if (!err)
         err = objects_each(cli, &list, begin_listing, take_listing, &listing);
     listing_end(&listing);

@@ -214,31 +214,45 @@ struct PublicAddresses {
     json_t *of; /* "INSTANCE NAME" -> "sales@*,info@example.org" */
 };
 
+static void leads_there(PublicAddresses *addresses, const char *instance, const char *dest, const char *from)
+{
+    if (!dest || strncmp(dest, "public:", 7) != 0)
+        return;
+    DEFER(xfree) char *key = xasprintf("%s %s", instance, dest + 7);
+    const char *before = json_string_value(json_object_get(addresses->of, key));
+    DEFER(xfree) char *all = xasprintf("%s%s%s", before ? before : "", before ? "," : "", from);
+    json_object_set_new(addresses->of, key, json_text(all));
+}
+
 static Error *public_address_take(void *context, const Object *object)
 {
-    PublicAddresses *addresses = context;
+    DEFER(xfree) char *all_of_domain = xasprintf("*@%s", object->name);
     const Mail__Address *address = object->address;
 
-    for (size_t i = 0; i < address->n_to; i++) {
-        if (strncmp(address->to[i], "public:", 7) != 0)
-            continue;
-        DEFER(xfree) char *key = xasprintf("%s %s", object->instance_name, address->to[i] + 7);
-        const char *before = json_string_value(json_object_get(addresses->of, key));
-        DEFER(xfree) char *all = xasprintf("%s%s%s", before ? before : "", before ? "," : "", object->name);
-        json_object_set_new(addresses->of, key, json_text(all));
+    if (object->body_case == MAIL__OBJECT__BODY_DOMAIN) {
+        leads_there(context, object->instance_name, object->domain->catch_all, all_of_domain);
+        return NULL;
     }
+    for (size_t i = 0; i < address->n_to; i++)
+        leads_there(context, object->instance_name, address->to[i], object->name);
     return NULL;
 }
 
-Error *public_addresses_ask(Cli *cli, const char *instance, PublicAddresses **ret_addresses)
+Error *public_addresses_ask(Cli *cli, const char *instance, const char *prefix, PublicAddresses **ret_addresses)
 {
+    static const char *const kinds_of[] = {"address", "domain"};
     DEFER(public_addresses_free) PublicAddresses *addresses = xcalloc(1, sizeof *addresses);
-    Mail__List list = MAIL__LIST__INIT;
+    DEFER(xfree) char *to = xasprintf("public:%s", prefix ? prefix : "");
+    Error *err = NULL;
 
     addresses->of = json_object();
-    list.kind = (char *)"address";
-    list.instance = (char *)(uintptr_t)instance;
-    Error *err = objects_each(cli, &list, nothing, public_address_take, addresses);
+    for (size_t i = 0; !err && i < sizeof kinds_of / sizeof *kinds_of; i++) {
+        Mail__List list = MAIL__LIST__INIT;
+        list.kind = (char *)(uintptr_t)kinds_of[i];
+        list.instance = (char *)(uintptr_t)instance;
+        list.to = to;
+        err = objects_each(cli, &list, nothing, public_address_take, addresses);
+    }
     if (err)
         return err;
     *ret_addresses = addresses;

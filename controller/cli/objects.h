@@ -7,9 +7,11 @@ typedef Error *EachObject(void *context, const Object *object);
 /* Edits as one revision; its outcome is printed. */
 CHECKED Error *change_send(Cli *cli, const Line *line, Mail__ObjectEdit **edits, size_t n_edits, int *ret_exit);
 
-/* For 'public-mailbox list': what leads to each.  instance NULL: of all. */
+/* For 'public-mailbox list': addresses that lead to each, and "*@DOMAIN" for a catch-all.  instance NULL: of all; prefix: of
+ * the mailboxes' names, NULL: all. */
 typedef struct PublicAddresses PublicAddresses;
-CHECKED Error *public_addresses_ask(Cli *cli, const char *instance, PublicAddresses **ret_addresses);
+CHECKED Error *public_addresses_ask(Cli *cli, const char *instance, const char *prefix,
+                                    PublicAddresses **ret_addresses);
 void public_addresses_free(PublicAddresses **addresses);
 const char *public_addresses_of(const PublicAddresses *addresses, const ObjectRef *mailbox); /* "no address": none */
 

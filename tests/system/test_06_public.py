@@ -187,6 +187,10 @@ def test_names_that_others_hold(public):
     c.ctl("domain set example.org catch-all='public:Über uns'")
     assert "catch-all" in c.ctl("public-mailbox remove 'Über uns' --yes", code=6).err
     assert public.rcpt("whoever@example.org").startswith("250")
+    assert {name: table(c)[name][1] for name in ("Alice", "Nowhere", "Über uns")} == {
+        "Alice": "alice@*", "Nowhere": "no address", "Über uns": "about@example.org,both@*,*@example.org"}
+    c.ctl("domain set example.org catch-all=public:Nowhere")
+    assert table(c)["Nowhere"][1] == "*@example.org"
     c.ctl("domain set example.org catch-all=")
     c.ctl("public-mailbox remove 'Über uns' --yes")
     c.ctl("public-mailbox remove Alice --yes")

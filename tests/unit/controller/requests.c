@@ -257,6 +257,48 @@ static void lists_come_in_parts_of_one_revision(void **state)
     assert_string_equal(first->name, "a00010@example.org");
 }
 
+/* Of many only those that lead to where it is asked. */
+static void lists_of_what_leads_somewhere(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind, *to, *name;
+    } cases[] = {
+        {"address", "public:", "sales@*"},       {"address", "public:Sal", "sales@*"},
+        {"address", "public:Sales/2027", NULL},  {"address", "user:bob", "z@example.org"},
+        {"domain", "public:", "second.example"}, {"domain", "user:", NULL},
+    };
+    Mail__List list = MAIL__LIST__INIT;
+
+    site();
+    many_addresses(3000, "user:alice");
+    put(address("main", "sales@*", "public:Sales"));
+    put(address("main", "z@example.org", "user:bob"));
+    Object *domain = object_new(MAIL__OBJECT__BODY_DOMAIN, "main", "second.example");
+    domain->domain->catch_all = xstrdup("public:Sales");
+    put(domain);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DEFER(object_free) Object *found = NULL;
+        list.kind = (char *)(uintptr_t)cases[i].kind;
+        list.to = (char *)(uintptr_t)cases[i].to;
+        ask_now(MAIL__ENVELOPE__BODY_LIST, &list);
+        size_t n = 0;
+        for (size_t k = 0; k < n_answers; k++)
+            for (size_t m = 0; m < answers[k]->listed->n_objects; m++, n++) {
+                object_free(&found);
+                ok(object_unpack(answers[k]->listed->objects[m].data, answers[k]->listed->objects[m].len, &found));
+            }
+        if (n != (cases[i].name != NULL) || (found && strcmp(found->name, cases[i].name) != 0))
+            fail_msg("%s to %s: %zu, the last %s", cases[i].kind, cases[i].to, n, found ? found->name : "none");
+    }
+    list.kind = (char *)"node";
+    refuses(MAIL__ENVELOPE__BODY_LIST, &list, ERROR_INVALID, "lead somewhere");
+    list.kind = (char *)"address";
+    list.has_limit = true;
+    list.limit = 7;
+    refuses(MAIL__ENVELOPE__BODY_LIST, &list, ERROR_INVALID, "without limit");
+}
+
 static void lists_that_are_none(void **state)
 {
     (void)state;
@@ -708,6 +750,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(changes_are_stored_then_told),
         TEST(lists_come_in_parts_of_one_revision),
+        TEST(lists_of_what_leads_somewhere),
         TEST(lists_that_are_none),
         TEST(a_reader_that_does_not_read_costs_little),
         TEST(differences_few_and_many),
