@@ -77,6 +77,8 @@ Error *work_secrets_stated(Work *work, Object *object, const GivenSecret *given,
     Error *err = n ? store_get(work->store, &ref, 0, &before) : NULL;
 
     for (size_t i = 0; !err && i < n; i++) {
+        if (uses[i].field->computed && uses[i].id == SECRET_GIVEN) /* the controller makes it, whatever a file says */
+            uses[i].id = SECRET_KEPT;
         const Secret *secret = uses[i].id == SECRET_GIVEN ? given_to(uses[i].field, given, n_given) : NULL;
         uint64_t id = 0;
         if (secret) {

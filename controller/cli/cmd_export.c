@@ -32,6 +32,18 @@ static void begin(void *context)
     (void)context;
 }
 
+/* What the controller makes, nobody states. */
+static size_t stated_secrets(const Object *object, SecretUse out[OBJECT_SECRETS_MAX])
+{
+    SecretUse uses[OBJECT_SECRETS_MAX];
+    size_t n = object_secrets(object, uses), n_stated = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (!uses[i].field->computed)
+            out[n_stated++] = uses[i];
+    return n_stated;
+}
+
 static Error *object_take(void *context, const Object *object)
 {
     Export *export = context;
@@ -39,7 +51,7 @@ static Error *object_take(void *context, const Object *object)
 
     if (kind_info(object->body_case)->meta->made)
         return NULL; /* nobody states it */
-    if (!object_secrets(object, uses)) {
+    if (!stated_secrets(object, uses)) {
         text_write_item(&export->writer, object);
         return NULL;
     }
@@ -58,7 +70,7 @@ static void stated_write(Export *export, const Object *object, const Mail__Secre
     SecretUse uses[OBJECT_SECRETS_MAX];
     TextSecret secrets[OBJECT_SECRETS_MAX];
     ObjectRef ref = object_ref(object);
-    size_t n = object_secrets(object, uses), n_known = 0;
+    size_t n = stated_secrets(object, uses), n_known = 0;
 
     for (size_t i = 0; i < n; i++) {
         const ProtobufCBinaryData *value = secret_value_of(said, uses[i].id);

@@ -1,4 +1,5 @@
 """export --with-secrets: a file for one admin, and a new controller that has all of it back."""
+import contextlib
 import json
 import os
 import sqlite3
@@ -133,6 +134,34 @@ def test_a_file_with_secrets_changes_them(cluster, tmp_path):
     path.write_text(head + "  - {kind: relay, instance: main, name: default, host: smart.example.net}\n")
     c.ctl(["apply", "--no-wait", "-f", str(path)], code=(0, 7))
     assert "password" not in whole(c, tmp_path)["relay", "main", "default"]
+
+
+@pytest.mark.spec("F-170", "F-179")
+def test_what_the_controller_makes_is_not_stated(cluster, tmp_path):
+    """The pair of a user domain with replicas is no part of a file, and one that a file states is left alone, and nowhere kept."""
+    c, path = cluster.site(), tmp_path / "site.yaml"
+    stated(c)
+    c.ctl("node add mx2")
+    c.ctl("user-domain set staff replicas=mx2 listen=127.0.0.1 --no-wait", code=(0, 7))
+
+    def rows():
+        with contextlib.closing(sqlite3.connect(c.store)) as db:
+            return db.execute("SELECT id FROM secret ORDER BY id").fetchall()
+
+    before, revision, count = rows(), c.revision, c.ctl("events").out.count("secrets shown")
+    c.ctl(["export", "--with-secrets", str(path)])
+    text = path.read_text()
+    assert "PRIVATE" not in text and 'replication: "(hidden)"' in text and "ca1nary" in text
+    assert c.ctl("events").out.count("secrets shown") == count + len(SECRETS)
+    for pair in ("(hidden)", "ca6nary"):
+        path.write_text(text.replace('replication: "(hidden)"', f'replication: "{pair}"'))
+        assert "nothing" in c.ctl(["apply", "-f", str(path)]).out, pair
+        assert (c.revision, rows()) == (revision, before), pair
+    with Cluster(nodes=0) as new:   # it makes its own
+        new.ctl(["apply", "--no-wait", "-f", str(path)], code=(0, 7))
+        assert 'replication: "(hidden)"' in new.export("yaml")
+        with contextlib.closing(sqlite3.connect(new.store)) as db:
+            assert db.execute("SELECT count(*) FROM secret WHERE scope='user-domain/staff'").fetchone() == (1,)
 
 
 @pytest.mark.spec("F-171", "S42")
