@@ -50,11 +50,11 @@ def pair(node):
     return found[0]
 
 
-def people(node):
+def slapcat(node):
     """The directory, or the copy, as slapcat shows it."""
     conf = node.path("var/lib/mailnode/engine/current/slapd/slapd.conf")
     return subprocess.run(["setpriv", "--reuid=openldap", "--regid=openldap", "--clear-groups", "slapcat", "-f", conf, "-b", BASE],
-                          stdout=subprocess.PIPE, text=True, check=True, timeout=30, env=environment({})).stdout
+                          capture_output=True, text=True, timeout=30, env=environment({})).stdout
 
 
 def vault(node):
@@ -84,12 +84,6 @@ def lets_in(node, user, password):
             return True
     except imaplib.IMAP4.error as err:
         return False if "AUTHENTICATIONFAILED" in str(err) else None
-
-
-def slapcat(node):
-    conf = node.path("var/lib/mailnode/engine/current/slapd/slapd.conf")
-    return subprocess.run(["setpriv", "--reuid=openldap", "--regid=openldap", "--clear-groups", "slapcat", "-f", conf, "-b", BASE],
-                          capture_output=True, text=True, env=environment({})).stdout
 
 
 def ldap(node, *words, certificate=None, trusts, binds=("-Y", "EXTERNAL", "-Q")):
@@ -290,7 +284,7 @@ def test_F_060_a_directory_comes_back_from_the_backup_of_a_copy(two):
     replica.wait_user("alice")
     vault(replica)
     c.ctl("backup run nightly", timeout=90)
-    was = people(replica)
+    was = slapcat(replica)
     assert "uid=alice" in was and "userPassword" in was
 
     c.ctl("instance stop main", timeout=90)
@@ -306,10 +300,10 @@ def test_F_060_a_directory_comes_back_from_the_backup_of_a_copy(two):
     shutil.rmtree(replica.path("var/lib/mailnode/slapd/staff"))
     replica.start(wait=True)
     replica.wait_ready("slapd")
-    assert "uid=alice" not in people(replica)
+    assert "uid=alice" not in slapcat(replica)
     said = c.ctl(restore, timeout=120)
     assert "directory of staff with" in said.out, said
-    assert people(replica) == was
+    assert slapcat(replica) == was
 
 
 @pytest.mark.spec("F-179", "F-028")
