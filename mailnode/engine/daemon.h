@@ -26,17 +26,16 @@ typedef struct Daemon {
     const char *title;   /* "Postfix" */
     const char *program; /* the absolute path that /proc/PID/exe must lead to */
     const char *user;    /* started as; NULL: as root, it gives that up by itself */
-    unsigned needs;      /* bits 1 << DaemonId: must be ready before this one is started */
-    Msec reload_ms;      /* so long SIGHUP may take until a new configuration answers; 0: it is restarted */
-    const char
-        *refusal; /* its log says so where it did not take it in and goes on with the old one; NULL: it never does */
-    const char *speaker; /* how its main process begins a line of the log: "master:" */
     const char *becomes; /* its main process runs as; NULL: stays root */
+    const char *speaker; /* how its main process begins a line of the log: "master:" */
+    const char *refusal; /* its log says so where it did not take SIGHUP and goes on as before; NULL: it never does */
+    unsigned needs;      /* bits 1 << DaemonId: must be ready before this one is started */
     int stop_signal;
-    Msec stop_ms;                    /* then SIGKILL */
-    Msec start_ms;                   /* without a right answer by then it has failed */
-    Msec orphan_ms;                  /* so long what outlives it may come to its own end; then SIGTERM, and SIGKILL */
-    const char *const *env;          /* NULL: none */
+    Msec reload_ms;         /* so long SIGHUP may take until the new configuration answers; 0: it is restarted */
+    Msec stop_ms;           /* then SIGKILL */
+    Msec start_ms;          /* without a right answer by then it has failed */
+    Msec orphan_ms;         /* so long what outlives it may come to its own end; then SIGTERM, and SIGKILL */
+    const char *const *env; /* NULL: none */
     const char *const *version_argv; /* prints its version */
 } Daemon;
 
