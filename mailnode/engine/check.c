@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "engine/replicas.h"
 
 #include <assert.h>
 #include <string.h>
@@ -151,11 +152,10 @@ static void words_of(const DaemonCheck *check, const char *said, const char *fol
         out->size--;
 }
 
-/* slapd writes a contextCSN into the suffix of a copy when all has come. */
 static bool copy_is_whole(const char *words)
 {
     for (const char *line = words; *line; line += strcspn(line, "\n"), line += *line == '\n')
-        if (begins_with(line, "contextCSN: "))
+        if (replica_is_whole(line))
             return true;
     return false;
 }

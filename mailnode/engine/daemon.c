@@ -57,8 +57,7 @@ const Daemon daemons[N_DAEMONS] = {
         {.name = "rspamd",
          .title = "Rspamd",
          .program = "/usr/bin/rspamd",
-         .reload_ms =
-             50000, /* its rules are read anew, 11 s on two cores that do other things; a no is in its log at once */
+         .reload_ms = 50000, /* its rules are read anew: 11 s on two busy cores; a no is in its log at once */
          .refusal = "cannot parse new config file",
          .speaker = "(main)",
          .stop_signal = SIGTERM,

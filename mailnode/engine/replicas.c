@@ -31,6 +31,13 @@ bool replicas_marked(const char *root, const char *name)
     return access(mark, F_OK) == 0;
 }
 
+bool replica_is_whole(const char *line)
+{
+    static const char all[] = "contextCSN: ";
+
+    return strncmp(line, all, sizeof all - 1) == 0;
+}
+
 Error *replicas_mark(const char *root, const NodeState *state)
 {
     Path marks = marks_path(root);

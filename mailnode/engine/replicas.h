@@ -14,6 +14,9 @@ CHECKED Error *replicas_mark(const char *root, const NodeState *state);
 /* Is what lies here a copy? */
 bool replicas_marked(const char *root, const char *name);
 
+/* A line of a copy's suffix, as slapcat shows it: has all come?  slapd writes the contextCSN last. */
+bool replica_is_whole(const char *line);
+
 /* Removes the copies that this state, which is in force, does not have; NULL: it is not known, and all stay.  What cannot be
  * removed is logged, and tried again with the next change. */
 void replicas_sweep(const char *root, const NodeState *state);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/path.h"
 #include "engine/dialogue.h"
+#include "engine/replicas.h"
 #include "tables/places.h"
 #include "tasks/owner.h"
 
@@ -70,7 +71,6 @@ typedef struct Staging {
     Error *first;
 } Staging;
 
-/* slapd writes a contextCSN into the suffix of a copy when all has come. */
 static Error *whole_check(const char *path)
 {
     DEFER(xfree) char *line = NULL;
@@ -81,7 +81,7 @@ static Error *whole_check(const char *path)
     if (!text)
         return error_system("%s", path);
     while (!whole && getline(&line, &room, text) > 1) /* the first entry, which ends with an empty line */
-        whole = strncmp(line, "contextCSN: ", 12) == 0;
+        whole = replica_is_whole(line);
     fclose(text);
     if (whole)
         return NULL;

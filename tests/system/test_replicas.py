@@ -35,6 +35,22 @@ def replicate(c):
     c["mx2"].wait_ready()
 
 
+def replicate_alice(c):
+    """She is known to the copy."""
+    c["mx1"].add_user("alice", "pw of alice")
+    replicate(c)
+    c["mx2"].wait_user("alice")
+
+
+def replicate_nothing(c):
+    """mx2 is to have a copy of what it never reached; alice is at mx1 alone."""
+    provider = c["mx1"]
+    provider.add_user("alice", "pw of alice")
+    die(provider)
+    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
+    c.ctl("user-domain set staff replicas=mx2 --timeout 20s", code=7, timeout=60)
+
+
 def die(node):
     """As in a power cut."""
     node.kill()
@@ -109,9 +125,7 @@ def made(folder, name, *more, subject="/O=mailnode replica/CN=staff"):
 @pytest.mark.spec("F-179")
 def test_F_179_a_replica_authenticates_while_the_provider_is_away(two):
     c, provider, replica = two, two["mx1"], two["mx2"]
-    provider.add_user("alice", "pw of alice")
-    replicate(c)
-    replica.wait_user("alice")
+    replicate_alice(c)
     assert lets_in(replica, "alice", "pw of alice") and lets_in(replica, "alice", "pw of bob!") is False
     provider.add_user("bob", "pw of bob!")
     replica.wait_user("bob")
@@ -256,9 +270,7 @@ def test_F_179_replicas_come_and_go(two):
 def test_F_179_a_replica_takes_over(two):
     """The provider's machine is lost: the copy becomes the directory, with everybody in it, and what it is told now stays."""
     c, provider, replica = two, two["mx1"], two["mx2"]
-    provider.add_user("alice", "pw of alice")
-    replicate(c)
-    replica.wait_user("alice")
+    replicate_alice(c)
     die(provider)
     wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
     c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 20s", code=7, timeout=60)
@@ -279,9 +291,7 @@ def test_F_179_a_replica_takes_over(two):
 def test_F_060_a_directory_comes_back_from_the_backup_of_a_copy(two):
     """mx1, which holds the directory, has no instance and so no backup: mx2 saves its copy, and brings it back as its own."""
     c, provider, replica = two, two["mx1"], two["mx2"]
-    provider.add_user("alice", "pw of alice")
-    replicate(c)
-    replica.wait_user("alice")
+    replicate_alice(c)
     vault(replica)
     c.ctl("backup run nightly", timeout=90)
     was = slapcat(replica)
@@ -310,10 +320,7 @@ def test_F_060_a_directory_comes_back_from_the_backup_of_a_copy(two):
 def test_F_179_an_empty_copy_says_nothing_of_users(two):
     """The first copy is wanted while the provider is away: nobody is known, and nobody is refused for good."""
     c, provider, replica = two, two["mx1"], two["mx2"]
-    provider.add_user("alice", "pw of alice")
-    die(provider)
-    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
-    c.ctl("user-domain set staff replicas=mx2 --timeout 20s", code=7, timeout=60)
+    replicate_nothing(c)
     c.ctl(f"instance add main node=mx2 hostname=mx2.example.org user-domain=staff mail-domain=example.org "
           f"listen={replica.address} --timeout 90s", timeout=120)
     replica.wait_ready()
@@ -335,10 +342,7 @@ def test_F_179_an_empty_copy_says_nothing_of_users(two):
 def test_F_179_a_copy_that_is_not_whole_does_not_take_over(two):
     """Every account would be gone: the node says no, asked before the change is stored, and after it too."""
     c, provider, replica = two, two["mx1"], two["mx2"]
-    provider.add_user("alice", "pw of alice")
-    die(provider)
-    wait_until(lambda: provider.status()["state"] == "offline", "mx1 is seen to be away", 40)
-    c.ctl("user-domain set staff replicas=mx2 --timeout 20s", code=7, timeout=60)
+    replicate_nothing(c)
     wait_until(lambda: replica.pids().get("slapd"), "mx2 has a copy, with nothing in it", 20)
     revision, before = c.revision, c.export("yaml")
     said = c.ctl("user-domain set staff node=mx2 replicas= listen= --timeout 20s", code=5, timeout=60)
@@ -369,9 +373,7 @@ def test_F_179_a_copy_that_is_not_whole_does_not_take_over(two):
 def test_F_179_a_revoked_replica_is_not_trusted(two):
     """What it was told opens the directory no more, nor does it follow it; the machine that takes its place does."""
     c, provider, replica = two, two["mx1"], two["mx2"]
-    provider.add_user("alice", "pw of alice")
-    replicate(c)
-    replica.wait_user("alice")
+    replicate_alice(c)
     stolen = os.path.join(c.folder, "stolen")
     with open(stolen, "w") as out:
         out.write(open(pair(replica)).read())
